@@ -1,0 +1,29 @@
+//! The files an operator writes: the policy (`policy.yaml`) and the process configuration (`chio.yaml`).
+//!
+//! The types live on the lowest floor, with serde and schemars only, so that the code generator can emit
+//! their JSON Schema and their reference from the doc comments below without depending on anything it
+//! generates. What the values *mean* is decided one floor up, in `chio-policy`.
+//!
+//! Three rules hold for both files:
+//!
+//! - **Nothing is ignored.** An unknown key is an error, and so is a key of the public format that this
+//!   version does not implement: a guard that is silently not run is worse than a program that does not start.
+//! - **An empty section is an error where it would weaken the file.** A guard whose options have all been
+//!   commented out is a YAML null; reading it as "no guard" would open what its author meant to close.
+//! - **Every error names file, line and column**, and every rule of a guard remembers where it was written,
+//!   so that a denial can point at the line that caused it.
+
+mod error;
+mod located;
+mod policy_file;
+mod process_config;
+mod yaml;
+
+pub use error::{ConfigError, Place};
+pub use located::Located;
+pub use policy_file::{
+    Capabilities, ConstraintRule, DefaultAction, DefaultCapabilities, ForbiddenPath, Guards, Kernel,
+    PolicyFile, PromptGrantRule, PromptOperation, ReadOnlyTool, ResourceGrantRule, ResourceOperation,
+    ToolAccess, ToolGrantRule, ToolOperation,
+};
+pub use process_config::{ChioConfig, LogFormat, LogLevel, Logging, Receipts};
