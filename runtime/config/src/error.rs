@@ -10,9 +10,9 @@ pub struct Place {
     /// The name under which the file was opened.
     pub file: String,
     /// The line, counted from 1; 0 when it is not known.
-    pub line: u64,
+    pub line: u32,
     /// The column in characters, counted from 1; 0 when it is not known.
-    pub column: u64,
+    pub column: u32,
 }
 
 impl Place {

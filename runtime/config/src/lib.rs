@@ -17,6 +17,7 @@ mod error;
 mod located;
 mod policy_file;
 mod process_config;
+mod values;
 mod yaml;
 
 pub use error::{ConfigError, Place};

@@ -15,8 +15,8 @@ use serde_saphyr::Spanned;
 pub struct Located<T> {
     /// The value itself.
     pub value: T,
-    line: u64,
-    column: u64,
+    line: u32,
+    column: u32,
 }
 
 impl<T> Located<T> {
@@ -26,12 +26,12 @@ impl<T> Located<T> {
     }
 
     /// The line, counted from 1, or `None` when the value came from no file.
-    pub fn line(&self) -> Option<u64> {
+    pub fn line(&self) -> Option<u32> {
         (self.line > 0).then_some(self.line)
     }
 
     /// The column in characters, counted from 1, or `None` when the value came from no file.
-    pub fn column(&self) -> Option<u64> {
+    pub fn column(&self) -> Option<u32> {
         (self.column > 0).then_some(self.column)
     }
 
@@ -67,11 +67,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // `referenced` is where the reader sees the value: for an alias the place of use, not the anchor.
         Spanned::<T>::deserialize(deserializer).map(|spanned| Self {
-            line: spanned.referenced.line(),
-            column: spanned.referenced.column(),
+            line: bounded(spanned.referenced.line()),
+            column: bounded(spanned.referenced.column()),
             value: spanned.value,
         })
     }
+}
+
+/// Nobody reads a policy of four billion lines; receipts hold 32 bits.
+fn bounded(position: u64) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 impl<T: JsonSchema> JsonSchema for Located<T> {

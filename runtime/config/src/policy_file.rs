@@ -5,10 +5,10 @@
 //! `read_only_tools` are additions of this kernel.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Place};
-use crate::{Located, yaml};
+use crate::{Located, values, yaml};
 
 /// A Chio policy: kernel limits, guards, and the capabilities given to callers that present none.
 ///
@@ -32,13 +32,13 @@ pub struct PolicyFile {
 pub struct Kernel {
     /// The longest validity, in seconds, of any capability the local authority issues. A `ttl` below
     /// `capabilities` that exceeds it is an error.
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
     pub max_capability_ttl: u64,
     /// How many times a capability may be delegated. 0 forbids delegation.
     pub delegation_depth_limit: u32,
     /// How long, in seconds, a tool may take to answer. A call that exceeds it is recorded as `incomplete`.
-    #[serde(deserialize_with = "positive")]
+    #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
     pub tool_timeout: u64,
     /// The largest parameters, in bytes of canonical JSON, that a receipt keeps in clear. Larger ones are
@@ -67,12 +67,12 @@ impl Default for Kernel {
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyTool {
     /// The server's identifier, or `*` for every server.
-    #[serde(deserialize_with = "name_or_star")]
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
     pub server: String,
     /// The tool's name, or `*` for every tool of that server.
-    #[serde(deserialize_with = "name_or_star")]
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
     pub tool: String,
 }
 
@@ -82,11 +82,11 @@ pub struct ReadOnlyTool {
 pub struct Guards {
     /// Refuses calls that name a forbidden path, in any argument of any tool or in a resource URI. Reported as
     /// `forbidden-path`.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ForbiddenPath")]
     pub forbidden_path: Option<ForbiddenPath>,
     /// Refuses calls to tools by name, and arguments that are too large. Reported as `mcp-tool`.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ToolAccess")]
     pub tool_access: Option<ToolAccess>,
 }
@@ -103,7 +103,7 @@ pub struct ForbiddenPath {
     pub enabled: bool,
     /// The forbidden patterns. When absent, the built-in list of the safe preset is used: `.env` files, keys,
     /// credential stores, `.git`, and the system's account files.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<String>")]
     pub patterns: Option<Vec<Located<String>>>,
     /// Patterns forbidden beside `patterns` or the built-in list.
@@ -130,18 +130,18 @@ pub struct ToolAccess {
     /// Whether the guard runs.
     pub enabled: bool,
     /// Tools that may be called.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "values::names", skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Located<String>>,
     /// Tools that may not be called, whatever else says so. They are not listed to the agent either.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "values::names", skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<Located<String>>,
     /// What happens to a tool that neither list names. When absent: `block` if `allow` names any tool, `allow`
     /// otherwise.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DefaultAction")]
     pub default_action: Option<Located<DefaultAction>>,
     /// The largest arguments, in bytes of canonical JSON, that any call may carry.
-    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub max_args_size: Option<Located<u64>>,
 }
@@ -199,15 +199,15 @@ pub struct DefaultCapabilities {
 #[serde(deny_unknown_fields)]
 pub struct ToolGrantRule {
     /// The server's identifier, or `*` for every server.
-    #[serde(deserialize_with = "name_or_star")]
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
     pub server: String,
     /// The tool's name, or `*` for every tool.
-    #[serde(deserialize_with = "name_or_star")]
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
     pub tool: String,
     /// What may be done with the tool.
-    #[serde(default = "invoke", deserialize_with = "non_empty")]
+    #[serde(default = "invoke", deserialize_with = "values::non_empty")]
     #[schemars(length(min = 1))]
     pub operations: Vec<ToolOperation>,
     /// How long, in seconds, the capability is valid. It is renewed while the session lasts.
@@ -218,7 +218,7 @@ pub struct ToolGrantRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Located<ConstraintRule>>,
     /// How often the tool may be called with one capability.
-    #[serde(default, deserialize_with = "present_positive", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "values::present_positive", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1))]
     pub max_invocations: Option<u32>,
 }
@@ -252,11 +252,11 @@ pub struct ConstraintRule {
 #[serde(deny_unknown_fields)]
 pub struct ResourceGrantRule {
     /// The resource's URI, a prefix followed by `*`, or `*` for every resource.
-    #[serde(deserialize_with = "pattern_with_final_star")]
+    #[serde(deserialize_with = "values::pattern_with_final_star")]
     #[schemars(length(min = 1))]
     pub uri: String,
     /// What may be done with the resource.
-    #[serde(default = "read", deserialize_with = "non_empty")]
+    #[serde(default = "read", deserialize_with = "values::non_empty")]
     #[schemars(length(min = 1))]
     pub operations: Vec<ResourceOperation>,
     /// How long, in seconds, the capability is valid.
@@ -282,11 +282,11 @@ pub enum ResourceOperation {
 #[serde(deny_unknown_fields)]
 pub struct PromptGrantRule {
     /// The prompt's name, a prefix followed by `*`, or `*` for every prompt.
-    #[serde(deserialize_with = "pattern_with_final_star")]
+    #[serde(deserialize_with = "values::pattern_with_final_star")]
     #[schemars(length(min = 1))]
     pub prompt: String,
     /// What may be done with the prompt.
-    #[serde(default = "get", deserialize_with = "non_empty")]
+    #[serde(default = "get", deserialize_with = "values::non_empty")]
     #[schemars(length(min = 1))]
     pub operations: Vec<PromptOperation>,
     /// How long, in seconds, the capability is valid.
@@ -353,47 +353,4 @@ fn get() -> Vec<PromptOperation> {
 
 fn default_ttl() -> Located<u64> {
     Located::nowhere(300)
-}
-
-/// An optional key that, when written, must have a value: a null is refused instead of read as absence.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-fn present_positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    std::num::NonZeroU32::deserialize(deserializer).map(|number| Some(number.get()))
-}
-
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    std::num::NonZeroU64::deserialize(deserializer).map(std::num::NonZeroU64::get)
-}
-
-fn non_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let list = Vec::deserialize(deserializer)?;
-    if list.is_empty() {
-        return Err(serde::de::Error::custom("the list is empty; name at least one operation"));
-    }
-    Ok(list)
-}
-
-/// Names are exact or `*`: a star inside a longer name would match nothing, so it is refused here.
-fn name_or_star<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    if name.is_empty() || (name.contains('*') && name != "*") {
-        return Err(serde::de::Error::custom(format!(
-            "{name:?} is not a name; write an exact name, or \"*\" for all of them"
-        )));
-    }
-    Ok(name)
-}
-
-fn pattern_with_final_star<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let pattern = String::deserialize(deserializer)?;
-    let before_last = pattern.strip_suffix('*').unwrap_or(&pattern);
-    if pattern.is_empty() || before_last.contains('*') {
-        return Err(serde::de::Error::custom(format!(
-            "{pattern:?} is not a pattern; write an exact value, a prefix followed by one \"*\", or \"*\""
-        )));
-    }
-    Ok(pattern)
 }

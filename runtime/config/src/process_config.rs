@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Place};
-use crate::{Located, yaml};
+use crate::{Located, values, yaml};
 
 /// The configuration of the `chio` process, read from `$CHIO_HOME/chio.yaml` when that file exists.
 ///
@@ -70,14 +70,14 @@ pub enum LogFormat {
 pub struct Receipts {
     /// A checkpoint is signed whenever this many receipts have been added since the last one. One is also
     /// signed every ten seconds with news, and at shutdown.
+    #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
-    pub checkpoint_interval: std::num::NonZeroU64,
+    pub checkpoint_interval: u64,
 }
 
 impl Default for Receipts {
     fn default() -> Self {
-        const HUNDRED: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(99);
-        Self { checkpoint_interval: HUNDRED }
+        Self { checkpoint_interval: 100 }
     }
 }
 

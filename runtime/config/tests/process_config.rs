@@ -1,0 +1,67 @@
+//! Reading `chio.yaml`, with variables.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+
+use chio_config::{ChioConfig, ConfigError, LogFormat, LogLevel};
+
+fn parse(text: &str) -> Result<ChioConfig, ConfigError> {
+    let variables = [("LEVEL", "debug"), ("EMPTY", ""), ("SECRET", "s3cr3t")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    ChioConfig::parse(text, "chio.yaml", HashMap::from(variables))
+}
+
+#[test]
+fn defaults_and_values() {
+    let config = parse("{}").unwrap();
+    assert_eq!(config, ChioConfig::default());
+    assert_eq!(config.receipts.checkpoint_interval, 100);
+    let key = "ab".repeat(32);
+    let config = parse(&format!(
+        "logging: {{level: warn, format: json}}\nreceipts:\n  checkpoint_interval: 7\ntrusted_issuers:\n  - {key}\n"
+    ))
+    .unwrap();
+    assert_eq!((config.logging.level, config.logging.format), (LogLevel::Warn, LogFormat::Json));
+    assert_eq!(config.receipts.checkpoint_interval, 7);
+    assert_eq!(config.trusted_issuers[0].value, key);
+}
+
+#[test]
+fn variables_are_substituted() {
+    let level = |text: &str| parse(&format!("logging:\n  level: {text}\n")).unwrap().logging.level;
+    assert_eq!(level("${LEVEL}"), LogLevel::Debug);
+    assert_eq!(level("${MISSING:-trace}"), LogLevel::Trace);
+    assert_eq!(level("${EMPTY:-error}"), LogLevel::Error);
+    let config = parse("receipts:\n  checkpoint_interval: ${N:-12}\n").unwrap();
+    assert_eq!(config.receipts.checkpoint_interval, 12);
+}
+
+#[test]
+fn refusals_name_the_place_and_keep_secrets() {
+    let refused = |text: &str| parse(text).unwrap_err().to_string();
+    assert_eq!(
+        refused("logging:\n  level: ${NOPE}\n"),
+        "chio.yaml:2:10: the variable NOPE is not set; set it, or write ${NOPE:-default}"
+    );
+    assert_eq!(
+        refused("logging:\n  levle: info\n"),
+        "chio.yaml:2:3: unknown key `levle`; did you mean `level`?"
+    );
+    assert_eq!(
+        refused("trusted_issuers:\n  - ABC\n"),
+        "chio.yaml:2:5: a trusted issuer is not a public key; a key is written as 64 lower-case hexadecimal digits"
+    );
+    assert!(refused("receipts: {checkpoint_interval: 0}\n").starts_with("chio.yaml:1:33: "));
+    assert!(refused("telemetry: {}\n").contains("section `telemetry` is not available in this version"));
+    for text in [
+        "logging:\n  level: ${SECRET}\n",
+        "receipts:\n  checkpoint_interval: ${SECRET}\n",
+        "trusted_issuers: ['x', ${SECRET}]\n",
+        "${SECRET}: 1\n",
+        "logging: ${SECRET}\n",
+    ] {
+        let message = refused(text);
+        println!("{message}");
+        assert!(!message.contains("s3cr3t"), "{message}");
+    }
+}
