@@ -27,17 +27,17 @@ pub enum JsonError {
     DuplicateKey {
         /// The key, decoded.
         key: String,
-        /// Line just after the second appearance, from 1.
+        /// Line where the reader stopped, just behind the second appearance.
         line: usize,
-        /// Column just after the second appearance, from 1.
+        /// Column where the reader stopped.
         column: usize,
     },
     /// More than [`MAX_DEPTH`](crate::MAX_DEPTH) objects and arrays are open at once.
     #[error("objects and arrays are nested deeper than {} at line {line} column {column}", crate::MAX_DEPTH)]
     TooDeep {
-        /// Line of the bracket that is one too many, from 1.
+        /// Line where the reader stopped, just behind the bracket that is one too many.
         line: usize,
-        /// Column of that bracket, from 1.
+        /// Column where the reader stopped.
         column: usize,
     },
     /// The text is JSON but not a value of the wanted type.
@@ -105,11 +105,6 @@ impl JsonError {
         } else {
             Self::Syntax { line, column, message }
         }
-    }
-
-    /// The error of writing a value.
-    pub(crate) fn from_writing(error: &serde_json::Error) -> Self {
-        Self::Unwritable { message: error.to_string() }
     }
 }
 

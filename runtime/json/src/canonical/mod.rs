@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::{JsonError, strict};
 
-mod finite;
 mod key;
 mod number;
 mod plain;
 mod scan;
+mod serialize;
 mod write;
 
 pub(crate) use scan::scan_object_without;
@@ -34,7 +34,7 @@ pub use scan::{Fault, NotCanonical, scan};
 /// a string); [`JsonError::DuplicateKey`], [`JsonError::TooDeep`] or [`JsonError::Syntax`] when its JSON
 /// form would not be read strictly, for example a raw value inside that holds a key twice.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, JsonError> {
-    let text = finite::to_string(value)?;
+    let text = serialize::to_string(value)?;
     match scan(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(_) => from_text(&text),

@@ -2,8 +2,8 @@
 
 use serde_json::Number;
 
-/// The longest print of a number, in bytes: `-2.2250738585072014e-308`.
-const MAX_LEN: usize = 24;
+/// The longest print of a number, in bytes: `-0.0000012345678901234567`.
+const MAX_LEN: usize = 25;
 
 /// Appends the canonical print of a number.
 pub(super) fn write(out: &mut String, number: &Number) {
@@ -22,7 +22,7 @@ pub(super) fn write(out: &mut String, number: &Number) {
 /// An integer literal reads as `u64` or `i64` when it fits, which prints all its digits again; every
 /// other literal reads as a double and has to be the print of that double. So `100000000000000000000`
 /// is canonical (ECMAScript writes 1e20 so), and so is `1e+21`, but `1e21`, `1.0`, `-0` and 2^64 with all
-/// its digits are not. No canonical print is longer than 24 bytes, which also bounds the work.
+/// its digits are not. No canonical print is longer than [`MAX_LEN`], which also bounds the work.
 pub(super) fn is_canonical(literal: &str) -> bool {
     if literal.len() > MAX_LEN {
         return false;
