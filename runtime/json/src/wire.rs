@@ -126,9 +126,98 @@ where
     Ok(items)
 }
 
-/// An integer field within the bounds its schema states, checked in both directions.
+/// Reads an object from an object only: serde's derived structs also read the values alone, from an array.
+pub struct ObjectOnly<D>(pub D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// An integer field from 0 to 2^53 − 1, checked when it is read and when it is written.
+pub mod safe_integer {
+    use super::*;
+
+    /// # Errors
+    /// Anything but an integer from 0 to 2^53 − 1.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        integer::read::<0, MAX_SAFE_INTEGER, D>(deserializer)
+    }
+
+    /// # Errors
+    /// A greater value, which only a program of ours can have put there.
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        integer::write::<0, MAX_SAFE_INTEGER, S>(value, serializer)
+    }
+
+    /// The same for a field that may be absent.
+    pub mod optional {
+        use super::*;
+
+        /// # Errors
+        /// Anything but an integer from 0 to 2^53 − 1; `null` is refused.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+            integer::read_present::<0, MAX_SAFE_INTEGER, D>(deserializer)
+        }
+
+        /// # Errors
+        /// A greater value, which only a program of ours can have put there.
+        pub fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+            integer::write_option::<0, MAX_SAFE_INTEGER, S>(value, serializer)
+        }
+    }
+
+    /// The same for a field that may be null.
+    pub mod nullable {
+        use super::*;
+
+        /// # Errors
+        /// Anything but `null` or an integer from 0 to 2^53 − 1.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+            integer::read_nullable::<0, MAX_SAFE_INTEGER, D>(deserializer)
+        }
+
+        /// # Errors
+        /// A greater value, which only a program of ours can have put there.
+        pub fn serialize<S: Serializer>(value: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+            integer::write_option::<0, MAX_SAFE_INTEGER, S>(value, serializer)
+        }
+    }
+}
+
+/// An integer within the bounds that its schema states, checked when it is read and when it is written.
 pub mod integer {
     use super::*;
+
+    /// An integer from `MIN` to `MAX`, where a field's attribute cannot say so.
+    pub struct Bounded<const MIN: u64, const MAX: u64>(pub u64);
+
+    impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<MIN, MAX> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let value = u64::deserialize(deserializer)?;
+            if (MIN..=MAX).contains(&value) {
+                return Ok(Self(value));
+            }
+            Err(de::Error::invalid_value(Unexpected::Unsigned(value), &Bounds { min: MIN, max: MAX }))
+        }
+    }
+
+    impl<const MIN: u64, const MAX: u64> Serialize for Bounded<MIN, MAX> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if (MIN..=MAX).contains(&self.0) {
+                return serializer.serialize_u64(self.0);
+            }
+            Err(ser::Error::custom(format_args!("{} is not {}", self.0, Bounds { min: MIN, max: MAX })))
+        }
+    }
 
     /// # Errors
     /// Anything but an integer from `MIN` to `MAX`.
@@ -136,18 +225,12 @@ pub mod integer {
     where
         D: Deserializer<'de>,
     {
-        let value = u64::deserialize(deserializer)?;
-        if (MIN..=MAX).contains(&value) {
-            return Ok(value);
-        }
-        Err(de::Error::invalid_value(Unexpected::Unsigned(value), &Bounds { min: MIN, max: MAX }))
+        Bounded::<MIN, MAX>::deserialize(deserializer).map(|value| value.0)
     }
 
     /// # Errors
     /// Anything but an integer from `MIN` to `MAX`; `null` is refused.
-    pub fn read_present<'de, const MIN: u64, const MAX: u64, D>(
-        deserializer: D,
-    ) -> Result<Option<u64>, D::Error>
+    pub fn read_present<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<Option<u64>, D::Error>
     where
         D: Deserializer<'de>,
     {
@@ -156,20 +239,10 @@ pub mod integer {
 
     /// # Errors
     /// Anything but `null` or an integer from `MIN` to `MAX`.
-    pub fn read_nullable<'de, const MIN: u64, const MAX: u64, D>(
-        deserializer: D,
-    ) -> Result<Option<u64>, D::Error>
+    pub fn read_nullable<'de, const MIN: u64, const MAX: u64, D>(deserializer: D) -> Result<Option<u64>, D::Error>
     where
         D: Deserializer<'de>,
     {
-        struct Bounded<const MIN: u64, const MAX: u64>(u64);
-
-        impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<MIN, MAX> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                read::<MIN, MAX, D>(deserializer).map(Self)
-            }
-        }
-
         Ok(Option::<Bounded<MIN, MAX>>::deserialize(deserializer)?.map(|value| value.0))
     }
 
@@ -179,10 +252,7 @@ pub mod integer {
     where
         S: Serializer,
     {
-        if (MIN..=MAX).contains(value) {
-            return serializer.serialize_u64(*value);
-        }
-        Err(ser::Error::custom(format_args!("{value} is not {}", Bounds { min: MIN, max: MAX })))
+        Bounded::<MIN, MAX>(*value).serialize(serializer)
     }
 
     /// # Errors
@@ -194,10 +264,7 @@ pub mod integer {
     where
         S: Serializer,
     {
-        match value {
-            Some(value) => write::<MIN, MAX, S>(value, serializer),
-            None => serializer.serialize_none(),
-        }
+        value.map(Bounded::<MIN, MAX>).serialize(serializer)
     }
 
     struct Bounds {
