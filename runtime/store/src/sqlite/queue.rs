@@ -1,0 +1,133 @@
+//! The bounded way to the writer.
+//!
+//! Work that has not begun is refused when the queue is full: the caller can say "busy" and nothing is lost. Work that
+//! records what has happened already waits for room instead.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::batch::{Batch, Fault, Request};
+use crate::error::StoreError;
+
+/// How many bytes may wait at most, besides one request of any size.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// What travels to the writer.
+pub(super) type Queued = Box<dyn Job>;
+
+/// A request of any kind, with whoever waits for its answer.
+pub(super) trait Job: Send {
+    fn bytes(&self) -> usize;
+    /// Does the work. An error ends the transaction.
+    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError>;
+    /// Answers: with the result of the work, or with the reason why the transaction failed.
+    fn answer(self: Box<Self>, failure: Option<&StoreError>);
+}
+
+struct Pending<R: Request> {
+    request: Option<R>,
+    answer: Option<Result<R::Answer, StoreError>>,
+    reply: oneshot::Sender<Result<R::Answer, StoreError>>,
+    weight: Weight,
+}
+
+impl<R: Request> Job for Pending<R> {
+    fn bytes(&self) -> usize {
+        self.weight.bytes
+    }
+
+    fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        if let Some(request) = self.request.take() {
+            self.answer = Some(match request.apply(batch) {
+                Ok(answer) => Ok(answer),
+                Err(Fault::Request(error)) => Err(error),
+                Err(Fault::Transaction(error)) => return Err(error),
+            });
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&StoreError>) {
+        let answer = match (failure, self.answer) {
+            (Some(failure), _) => Err(failure.clone()),
+            (None, Some(answer)) => answer,
+            // Unreachable: a transaction that succeeded applied every request.
+            (None, None) => Err(StoreError::Poisoned { reason: "a request was skipped".to_owned() }),
+        };
+        // A caller that is gone has cancelled; what was committed stays.
+        drop(self.reply.send(answer));
+    }
+}
+
+/// The bytes a request holds, counted until it is dropped.
+struct Weight {
+    bytes: usize,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    fn new(bytes: usize, waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes, waiting: Arc::clone(waiting) }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The callers' end.
+#[derive(Clone)]
+pub(super) struct Queue {
+    sender: mpsc::Sender<Queued>,
+    waiting: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize, shared: Arc<Shared>) -> (Self, mpsc::Receiver<Queued>) {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        (Self { sender, waiting: Arc::default(), shared }, receiver)
+    }
+
+    /// Hands over a request that may be refused while much else waits.
+    pub(super) async fn offer<R: Request>(&self, request: R) -> Result<R::Answer, StoreError> {
+        request.check()?;
+        if self.waiting.load(Ordering::Relaxed) > WAITING_BYTES {
+            return Err(StoreError::Busy { reason: "too many bytes wait to be written".to_owned() });
+        }
+        let (job, answer) = self.pend(request);
+        self.sender.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                StoreError::Busy { reason: "too many requests wait to be written".to_owned() }
+            }
+            mpsc::error::TrySendError::Closed(_) => self.closed(),
+        })?;
+        answer.await.map_err(|_| self.closed())?
+    }
+
+    /// Hands over a request that must not be refused, however long it has to wait.
+    pub(super) async fn insist<R: Request>(&self, request: R) -> Result<R::Answer, StoreError> {
+        request.check()?;
+        let (job, answer) = self.pend(request);
+        self.sender.send(job).await.map_err(|_| self.closed())?;
+        answer.await.map_err(|_| self.closed())?
+    }
+
+    fn pend<R: Request>(&self, request: R) -> (Queued, oneshot::Receiver<Result<R::Answer, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let weight = Weight::new(request.bytes(), &self.waiting);
+        (Box::new(Pending { request: Some(request), answer: None, reply, weight }), answer)
+    }
+
+    fn closed(&self) -> StoreError {
+        self.shared
+            .poisoned()
+            .unwrap_or_else(|| StoreError::Poisoned { reason: "the writer thread is gone".to_owned() })
+    }
+}
