@@ -200,7 +200,7 @@ fn scan_agrees_with_rewriting(bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 2000 }))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_value_survives_its_canonical_text(value in value()) {
