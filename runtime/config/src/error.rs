@@ -74,16 +74,23 @@ pub enum ConfigError {
         /// What to write instead.
         hint: Option<String>,
     },
+    /// A policy that cannot be written as YAML.
+    #[error("the policy cannot be written as YAML: {problem}")]
+    Unwritable {
+        /// What the YAML writer says.
+        problem: String,
+    },
 }
 
 impl ConfigError {
-    /// The place of the fault.
-    pub fn place(&self) -> &Place {
+    /// The place of the fault, if it is in a file.
+    pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Syntax { place, .. }
             | Self::UnknownKey { place, .. }
             | Self::Unavailable { place, .. }
-            | Self::Invalid { place, .. } => place,
+            | Self::Invalid { place, .. } => Some(place),
+            Self::Unwritable { .. } => None,
         }
     }
 }

@@ -94,8 +94,9 @@ pub struct Guards {
 /// Options of the forbidden-path guard.
 ///
 /// Patterns are globs: `*` and `?` stay within one path segment, `**` crosses segments, `[ab]` and `{a,b}`
-/// choose. A pattern that starts with neither `/`, `~/` nor `**/` matches at any depth. `dir/**` forbids `dir`
-/// as well as everything below it. Upper and lower case are not distinguished, because many volumes do not.
+/// choose. A pattern that starts with neither `/`, `~/` nor `**/` matches at any depth; `~/` stands for the home
+/// of any user. `dir/**` forbids `dir` as well as everything below it. Upper and lower case are not
+/// distinguished, because many volumes do not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ForbiddenPath {
@@ -316,6 +317,15 @@ impl PolicyFile {
         let policy: Self = yaml::read(text, source_name, None)?;
         policy.check_ttls(source_name)?;
         Ok(policy)
+    }
+
+    /// The policy as YAML, which [`parse`](Self::parse) reads as the same policy. Comments are lost.
+    ///
+    /// # Errors
+    ///
+    /// A value that YAML cannot hold, which no policy that was parsed contains.
+    pub fn to_yaml(&self) -> Result<String, ConfigError> {
+        yaml::write(self)
     }
 
     fn check_ttls(&self, source_name: &str) -> Result<(), ConfigError> {

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Error, RenderOptions, SnippetMode};
@@ -110,6 +111,11 @@ pub(crate) fn read<T: DeserializeOwned>(
     serde_saphyr::from_str_with_options::<EveryKeyHasAValue>(text, options.clone())
         .and_then(|EveryKeyHasAValue| serde_saphyr::from_str_with_options(text, options))
         .map_err(|error| explain(&error, source_name))
+}
+
+/// Writes a document.
+pub(crate) fn write<T: Serialize>(document: &T) -> Result<String, ConfigError> {
+    serde_saphyr::to_string(document).map_err(|error| ConfigError::Unwritable { problem: error.to_string() })
 }
 
 /// Reads any document and keeps nothing of it; fails at the first null.

@@ -1,0 +1,43 @@
+//! Why a policy was not accepted.
+
+use chio_config::{ConfigError, Place};
+use chio_json::JsonError;
+use chio_spec::ErrorCode;
+
+/// Why a policy was not accepted. Nothing of it is in force; the operator must edit the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The file is not a policy file.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// A pattern of the forbidden-path guard is not a glob.
+    #[error("{place}: {pattern:?} is not a pattern: {problem}")]
+    Pattern {
+        /// Where the pattern stands.
+        place: Place,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A grant holds what a capability cannot.
+    #[error("{place}: {problem}")]
+    Grant {
+        /// Where the faulty part stands; without a line when only the file is known.
+        place: Place,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The policy has no canonical text, so it cannot be identified by a hash.
+    #[error("the policy cannot be hashed: {0}")]
+    Hash(#[from] JsonError),
+}
+
+impl PolicyError {
+    /// The registry entry. A policy is read before anything is served, so no caller ever sees it.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::InternalError
+    }
+}

@@ -1,0 +1,98 @@
+//! What a caller without a token is given: scopes from the policy's default capabilities.
+
+use std::collections::BTreeMap;
+
+use chio_config::{
+    ConstraintRule, DefaultCapabilities, Located, Place, PromptOperation, ResourceOperation, ToolGrantRule,
+    ToolOperation,
+};
+use chio_spec::{
+    ChioScope, Constraint, Operation, PromptGrant, ResourceGrant, ServerId, ToolGrant, ToolName,
+};
+
+use crate::PolicyError;
+
+/// A scope to be issued, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefaultGrant {
+    /// Validity of the capability in seconds.
+    pub ttl: u64,
+    /// What it allows.
+    pub scope: ChioScope,
+}
+
+#[derive(Default)]
+struct Parts {
+    tools: Vec<ToolGrant>,
+    resources: Vec<ResourceGrant>,
+    prompts: Vec<PromptGrant>,
+}
+
+/// One scope for each distinct ttl, shortest first. Within a scope grants keep the order of the policy.
+pub(crate) fn default_grants(
+    default: &DefaultCapabilities,
+    source: &str,
+) -> Result<Vec<DefaultGrant>, PolicyError> {
+    let mut by_ttl: BTreeMap<u64, Parts> = BTreeMap::new();
+    for rule in &default.tools {
+        by_ttl.entry(rule.ttl.value).or_default().tools.push(tool_grant(rule, source)?);
+    }
+    for rule in &default.resources {
+        let operations = rule.operations.iter().map(|operation| match operation {
+            ResourceOperation::Read => Operation::Read,
+            ResourceOperation::Subscribe => Operation::Subscribe,
+            ResourceOperation::Delegate => Operation::Delegate,
+        });
+        let grant = ResourceGrant::new(operations.collect(), rule.uri.clone());
+        by_ttl.entry(rule.ttl.value).or_default().resources.push(grant);
+    }
+    for rule in &default.prompts {
+        let operations = rule.operations.iter().map(|operation| match operation {
+            PromptOperation::Get => Operation::Get,
+            PromptOperation::Delegate => Operation::Delegate,
+        });
+        let grant = PromptGrant::new(operations.collect(), rule.prompt.clone());
+        by_ttl.entry(rule.ttl.value).or_default().prompts.push(grant);
+    }
+    let grant = |(ttl, parts): (u64, Parts)| DefaultGrant {
+        ttl,
+        scope: ChioScope::new()
+            .with_grants(parts.tools)
+            .with_resource_grants(parts.resources)
+            .with_prompt_grants(parts.prompts),
+    };
+    Ok(by_ttl.into_iter().map(grant).collect())
+}
+
+fn tool_grant(rule: &ToolGrantRule, source: &str) -> Result<ToolGrant, PolicyError> {
+    let unusable = |problem: String| PolicyError::Grant {
+        place: Place { file: source.to_owned(), line: 0, column: 0 },
+        problem,
+    };
+    let operations = rule.operations.iter().map(|operation| match operation {
+        ToolOperation::Invoke => Operation::Invoke,
+        ToolOperation::ReadResult => Operation::ReadResult,
+        ToolOperation::Delegate => Operation::Delegate,
+    });
+    let server = ServerId::new(rule.server.as_str())
+        .map_err(|error| unusable(format!("the server {:?} cannot be granted: {error}", rule.server)))?;
+    let tool = ToolName::new(rule.tool.as_str())
+        .map_err(|error| unusable(format!("the tool {:?} cannot be granted: {error}", rule.tool)))?;
+    let constraints = rule.constraints.iter().map(|constraint| read_constraint(constraint, source));
+    let mut grant = ToolGrant::new(operations.collect(), server, tool)
+        .with_constraints(constraints.collect::<Result<Vec<_>, _>>()?);
+    if let Some(max) = rule.max_invocations {
+        grant = grant.with_max_invocations(max);
+    }
+    Ok(grant)
+}
+
+/// The policy writes constraints as tokens do, so the generated type reads them.
+fn read_constraint(rule: &Located<ConstraintRule>, source: &str) -> Result<Constraint, PolicyError> {
+    serde_json::to_string(&rule.value).and_then(|text| serde_json::from_str(&text)).map_err(|error| {
+        PolicyError::Grant {
+            place: Place::of(source, rule),
+            problem: format!("the constraint of type {:?} is not valid: {error}", rule.kind),
+        }
+    })
+}

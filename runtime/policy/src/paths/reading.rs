@@ -1,0 +1,245 @@
+//! The ways a string can be read as a path.
+
+use std::borrow::Cow;
+
+use super::Kind;
+use super::decode::{caseless, look_alikes, percent};
+
+/// How often a string may be percent-encoded over itself before it is refused.
+const MAX_ENCODINGS: usize = 5;
+
+/// One reading of a candidate: segments joined by single slashes, with a leading slash if the path is absolute.
+///
+/// Leading `..` segments of a relative path are dropped: from an unknown directory they lead anywhere, so what follows
+/// is compared with absolute patterns too.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// With upper and lower case as written; what exceptions are compared with.
+    pub(crate) exact: String,
+    /// Without case; what forbidden patterns are compared with.
+    pub(crate) caseless: String,
+}
+
+/// Why a candidate cannot be read. Such a call is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It contains a NUL, which no path does: it ends the path for some programs and not for others.
+    Nul,
+    /// It is percent-encoded more often than anybody would by accident.
+    Encoded,
+}
+
+/// All readings of a candidate as a path, the plainest first.
+pub(crate) fn forms(text: &str, kind: Kind) -> Result<Vec<Form>, Unreadable> {
+    let mut texts = Texts { kind, found: Vec::with_capacity(1) };
+    let mut round = Cow::Borrowed(text);
+    if text.contains('\0') && kind != Kind::Prose {
+        return Err(Unreadable::Nul);
+    }
+    texts.add(&round);
+    for encodings in 1.. {
+        let Some(decoded) = percent(&round) else { break };
+        if encodings > MAX_ENCODINGS {
+            return Err(Unreadable::Encoded);
+        }
+        if decoded.contains('\0') && kind == Kind::Uri {
+            return Err(Unreadable::Nul);
+        }
+        texts.add(&decoded);
+        round = Cow::Owned(decoded);
+    }
+    let mut forms = Vec::with_capacity(texts.found.len());
+    for text in &texts.found {
+        paths(text, &mut forms);
+    }
+    Ok(forms)
+}
+
+/// Collects the texts that may be paths, each once.
+struct Texts {
+    kind: Kind,
+    found: Vec<String>,
+}
+
+impl Texts {
+    fn add(&mut self, text: &str) {
+        self.unwrapped(text);
+        if let Cow::Owned(plain) = look_alikes(text) {
+            self.unwrapped(&plain);
+        }
+        // What a program opens that takes the NUL for the end.
+        if let Some((before, _)) = text.split_once('\0') {
+            self.unwrapped(before);
+        }
+    }
+
+    /// Without the white space, quotes and brackets that surround a path in prose and commands.
+    fn unwrapped(&mut self, text: &str) {
+        const WRAPPERS: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '[', ']', '{', '}', ',', ';', '!'];
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        let trimmed = text.trim_matches(blank);
+        self.scheme(trimmed);
+        let bare = trimmed.trim_matches(|c| blank(c) || WRAPPERS.contains(&c)).trim_start_matches('@');
+        if bare.len() != trimmed.len() {
+            self.scheme(bare);
+        }
+    }
+
+    /// Takes the path out of a URI.
+    fn scheme(&mut self, text: &str) {
+        let Some((scheme, rest)) = split_scheme(text) else {
+            self.cut(text);
+            return;
+        };
+        let remote = ["http", "https", "ws", "wss", "data", "mailto"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known));
+        if remote && self.kind != Kind::Uri {
+            // `https:` is also a legal directory name, which `..` leaves again.
+            if text.contains("/..") || text.contains("\\..") {
+                self.cut(text);
+            }
+            return;
+        }
+        let rest = rest.trim_start();
+        match rest.strip_prefix("//") {
+            Some(hierarchy) => {
+                self.cut(hierarchy);
+                if let Some(authority_end) = hierarchy.find('/') {
+                    self.cut(hierarchy.get(authority_end..).unwrap_or_default());
+                }
+            }
+            None => self.cut(rest),
+        }
+        self.cut(text);
+    }
+
+    /// With and without a query or fragment.
+    fn cut(&mut self, text: &str) {
+        self.push(text);
+        if let Some((before, _)) = text.split_once(['?', '#']) {
+            self.push(before);
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        if !text.is_empty() && !self.found.iter().any(|known| known == text) {
+            self.found.push(text.to_owned());
+        }
+    }
+}
+
+/// The scheme of a URI and what follows the colon. One letter is a drive, and a space after the colon is prose.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let legal = scheme.len() > 1
+        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (legal && !rest.starts_with(char::is_whitespace)).then_some((scheme, rest))
+}
+
+/// Adds the forms of one text.
+fn paths(text: &str, forms: &mut Vec<Form>) {
+    let text = if text.contains('\\') { Cow::Owned(text.replace('\\', "/")) } else { Cow::Borrowed(text) };
+    let (absolute, segments) = resolve(without_device(&text));
+    add(absolute, &segments, forms);
+    if let Some(segments) = without_streams_and_short_names(&segments) {
+        add(absolute, &segments.iter().map(String::as_str).collect::<Vec<_>>(), forms);
+    }
+}
+
+fn add(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
+    push(absolute, segments, forms);
+    match segments {
+        ["private", rest @ ..] if absolute => push(true, rest, forms),
+        ["proc", _, "root", rest @ ..] | ["proc", _, "task", _, "root", rest @ ..] if absolute => {
+            add(true, rest, forms);
+        }
+        [home, rest @ ..] if !absolute => {
+            let variable = ["$home", "${home}", "%userprofile%", "%homepath%", "$env:userprofile"]
+                .iter()
+                .any(|known| home.eq_ignore_ascii_case(known));
+            if variable {
+                let with_tilde: Vec<&str> = std::iter::once("~").chain(rest.iter().copied()).collect();
+                push(false, &with_tilde, forms);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn push(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
+    let segments = match segments.iter().position(|segment| *segment != "..") {
+        Some(first) if !absolute => segments.get(first..).unwrap_or_default(),
+        _ => segments,
+    };
+    let mut exact = String::with_capacity(segments.iter().map(|segment| segment.len() + 1).sum());
+    for (index, segment) in segments.iter().enumerate() {
+        if absolute || index > 0 {
+            exact.push('/');
+        }
+        exact.push_str(segment);
+    }
+    if exact.is_empty() || forms.iter().any(|form| form.exact == exact) {
+        return;
+    }
+    forms.push(Form { caseless: caseless(&exact), exact });
+}
+
+/// Without the prefixes by which Windows names volumes: `C:`, `//?/C:`, `//./C:`, `//?/UNC`.
+fn without_device(text: &str) -> &str {
+    let mut rest = text;
+    for prefix in ["//?/", "//./", "/??/"] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    let drive = rest.strip_prefix('/').unwrap_or(rest);
+    match drive.as_bytes() {
+        [letter, b':', ..] if letter.is_ascii_alphabetic() => drive.get(2..).unwrap_or_default(),
+        _ => text,
+    }
+}
+
+/// The segments that remain when `.`, `..` and empty ones are resolved by text, as programs do before they open a file.
+fn resolve(text: &str) -> (bool, Vec<&str>) {
+    let absolute = text.starts_with('/');
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in text.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => match segments.last() {
+                Some(&"..") => segments.push(".."),
+                Some(_) => {
+                    segments.pop();
+                }
+                None if absolute => {}
+                None => segments.push(".."),
+            },
+            // Windows drops trailing dots and spaces: `.env.` opens `.env`.
+            _ => match segment.trim_end_matches(['.', ' ', '\t', '\r', '\n']) {
+                "" => segments.push(segment),
+                kept => segments.push(kept),
+            },
+        }
+    }
+    (absolute, segments)
+}
+
+/// `.env::$DATA` and `.env:12` name `.env`, and `GIT~1` is the short name of `.git`.
+fn without_streams_and_short_names(segments: &[&str]) -> Option<Vec<String>> {
+    let plain = |segment: &&str| -> String {
+        let name = match segment.split_once(':') {
+            Some((name, _)) if !name.is_empty() => name.trim_end_matches(['.', ' ']),
+            _ => segment,
+        };
+        match name.split_once('~') {
+            Some((long, number))
+                if !long.is_empty() && number.starts_with(|digit: char| digit.is_ascii_digit()) =>
+            {
+                format!(".{long}")
+            }
+            _ => name.to_owned(),
+        }
+    };
+    let changed: Vec<String> = segments.iter().map(plain).collect();
+    changed.iter().zip(segments).any(|(new, old)| new != old).then_some(changed)
+}
