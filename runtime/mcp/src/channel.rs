@@ -1,0 +1,149 @@
+//! What a session needs of a transport: arrivals in, texts out.
+//!
+//! A [`Channel`] is the seam between the session model and its framings. stdio fills it from lines
+//! ([`crate::stdio`]), the hosted edge from HTTP bodies and event streams. Outgoing texts are bounded by
+//! their bytes, not by their number: a sender that must be heard waits for room, one that may be
+//! missed is told at once that there is none. Nothing is ever queued without bound for a peer that
+//! does not read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::jsonrpc::{Id, Malformed, Message};
+
+/// Charged for every queued text beside its bytes, so that a flood of tiny ones is bounded too.
+const MESSAGE_OVERHEAD: usize = 256;
+
+/// Arrivals waiting for the session; a full queue makes the transport stop reading.
+const ARRIVALS: usize = 64;
+
+/// Both directions of a connection to one peer, as a session sees them.
+#[derive(Debug)]
+pub struct Channel {
+    /// What the peer sent. The end of the queue is the end of the connection.
+    pub arrivals: mpsc::Receiver<Arrival>,
+    /// Where texts for the peer go.
+    pub outbox: Outbox,
+}
+
+impl Channel {
+    /// A channel and the transport's ends of it; `queue_bytes` bounds the texts waiting to be written.
+    #[must_use]
+    pub fn new(queue_bytes: usize) -> (Self, mpsc::Sender<Arrival>, Departures) {
+        let (arrived, arrivals) = mpsc::channel(ARRIVALS);
+        let (queue, departures) = mpsc::unbounded_channel();
+        let capacity = u32::try_from(queue_bytes.max(MESSAGE_OVERHEAD)).unwrap_or(u32::MAX >> 4);
+        let capacity = capacity.min(u32::MAX >> 4);
+        let room = Arc::new(Semaphore::new(capacity as usize));
+        let outbox = Outbox { queue, room, capacity };
+        (Self { arrivals, outbox }, arrived, Departures { queue: departures })
+    }
+}
+
+/// One thing the transport heard from the peer.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A well-formed message.
+    Message(Message),
+    /// JSON that is no JSON-RPC message.
+    Malformed(Malformed),
+    /// A message above the size limit; it was skipped without being kept.
+    Oversized {
+        /// Its size as far as it was counted.
+        bytes: u64,
+        /// The request it seems to answer, read while it was skipped.
+        id: Option<Id>,
+    },
+    /// The connection broke. A plain end of input is the end of the queue instead.
+    Broken(String),
+}
+
+/// A text on its way to the peer.
+#[derive(Debug)]
+pub struct Departure {
+    /// One JSON-RPC message.
+    pub text: String,
+    /// The peer's request in whose context the text is sent. stdio has one stream and ignores it; a
+    /// transport with a stream per request routes by it.
+    pub related: Option<Id>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The transport's end of the outgoing queue.
+#[derive(Debug)]
+pub struct Departures {
+    queue: mpsc::UnboundedReceiver<Departure>,
+}
+
+impl Departures {
+    /// The next text, or `None` when the session is over and everything was taken.
+    pub async fn next(&mut self) -> Option<Departure> {
+        self.queue.recv().await
+    }
+
+    /// The next text if one waits, without waiting; lets a transport write many and flush once.
+    pub fn next_ready(&mut self) -> Option<Departure> {
+        self.queue.try_recv().ok()
+    }
+}
+
+/// Why a text was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    /// The peer reads too slowly and the queue is full.
+    #[error("the peer does not read fast enough and its queue is full")]
+    Full,
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+/// The session's end of the outgoing queue; clones share one queue and one bound.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    queue: mpsc::UnboundedSender<Departure>,
+    room: Arc<Semaphore>,
+    capacity: u32,
+}
+
+impl Outbox {
+    /// Queues a text, waiting for room.
+    ///
+    /// # Errors
+    /// [`Unsent::Closed`] when the connection is closed, before or while waiting.
+    pub async fn send(&self, text: String, related: Option<Id>) -> Result<(), Unsent> {
+        let acquire = Arc::clone(&self.room).acquire_many_owned(self.cost(&text));
+        let room = tokio::select! {
+            room = acquire => room.map_err(|_| Unsent::Closed)?,
+            () = self.queue.closed() => return Err(Unsent::Closed),
+        };
+        self.queue.send(Departure { text, related, _room: room }).map_err(|_| Unsent::Closed)
+    }
+
+    /// Queues a text if there is room now.
+    ///
+    /// # Errors
+    /// [`Unsent`], and the text is dropped.
+    pub fn offer(&self, text: String, related: Option<Id>) -> Result<(), Unsent> {
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(self.cost(&text))
+            .map_err(|_| if self.queue.is_closed() { Unsent::Closed } else { Unsent::Full })?;
+        self.queue.send(Departure { text, related, _room: room }).map_err(|_| Unsent::Closed)
+    }
+
+    /// Waits until everything queued so far was written, at most for `patience`. Answers whether it was.
+    pub async fn flushed(&self, patience: Duration) -> bool {
+        let everything = self.room.acquire_many(self.capacity);
+        tokio::select! {
+            room = tokio::time::timeout(patience, everything) => matches!(room, Ok(Ok(_))),
+            () = self.queue.closed() => false,
+        }
+    }
+
+    fn cost(&self, text: &str) -> u32 {
+        let cost = text.len().saturating_add(MESSAGE_OVERHEAD);
+        u32::try_from(cost).unwrap_or(u32::MAX).min(self.capacity)
+    }
+}

@@ -1,0 +1,93 @@
+//! What can go wrong between a client, this crate and a wrapped server.
+//!
+//! Variants name whose fault it is. Errors that a *peer* returned on purpose are
+//! [`McpError::Refused`]; everything else says that the exchange itself failed, and whether the
+//! request may have taken effect: see [`McpError::outcome_unknown`].
+
+use std::io;
+use std::time::Duration;
+
+use crate::jsonrpc::ErrorObject;
+
+/// Everything this crate fails with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum McpError {
+    /// The wrapped server could not be started.
+    #[error("cannot start the tool server `{command}`: {source}")]
+    NotStarted {
+        /// The program as it was named.
+        command: String,
+        /// Why the operating system refused.
+        source: io::Error,
+    },
+    /// The wrapped server did not complete MCP's initialization.
+    #[error("the tool server did not complete MCP initialization: {reason}; run it by hand to see why")]
+    NotInitialized {
+        /// What it did instead.
+        reason: String,
+    },
+    /// The connection ended while the request was waiting.
+    #[error("the connection ended before the answer came: {0}")]
+    Closed(CloseReason),
+    /// The request was not sent, for the connection had ended.
+    #[error("the connection has ended: {0}")]
+    NotSent(CloseReason),
+    /// No answer within the time allowed.
+    #[error("no answer within {} ms; the request was cancelled", .0.as_millis())]
+    TimedOut(Duration),
+    /// We cancelled the request.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The peer answered with a JSON-RPC error.
+    #[error("{0}")]
+    Refused(ErrorObject),
+    /// The answer was larger than a message may be.
+    #[error("the answer is {bytes} bytes, more than a message may hold")]
+    AnswerTooLarge {
+        /// Its size.
+        bytes: u64,
+    },
+    /// The answer broke the protocol.
+    #[error("the answer breaks the protocol: {0}")]
+    MalformedAnswer(String),
+    /// The parameters to be sent are not what the method needs.
+    #[error("the parameters are not valid: {0}")]
+    InvalidParams(String),
+    /// Too many requests wait for this peer.
+    #[error("{limit} requests wait for this peer already; try again when some are done")]
+    Overloaded {
+        /// How many may wait.
+        limit: usize,
+    },
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The peer closed its end.
+    #[error("the other side closed the connection")]
+    Eof,
+    /// We closed it.
+    #[error("closed on this side")]
+    Local,
+    /// Reading or writing failed.
+    #[error("the transport broke: {0}")]
+    Broken(String),
+}
+
+impl McpError {
+    /// Whether the request may have taken effect although no answer came: the receipt of such a call is
+    /// `incomplete`, never a failure.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed(_)
+                | Self::TimedOut(_)
+                | Self::Cancelled
+                | Self::AnswerTooLarge { .. }
+                | Self::MalformedAnswer(_)
+        )
+    }
+}

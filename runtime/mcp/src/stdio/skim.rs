@@ -1,0 +1,99 @@
+//! Reading the id of a message that is too long to keep.
+//!
+//! A wrapped server may answer with more than a line may hold. The answer cannot be delivered, but
+//! the request it belongs to must fail at once and by name. This follows the text's nesting byte by
+//! byte and keeps the top-level `id` only; it is no validation, and a wrong guess merely names a
+//! request that is not waiting.
+
+use crate::jsonrpc::Id;
+
+const LONGEST_KEY: usize = 8;
+const LONGEST_ID: usize = 128;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Place {
+    #[default]
+    Key,
+    Value,
+}
+
+/// The state of the scan.
+#[derive(Debug, Default)]
+pub(super) struct Skim {
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    place: Place,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    id: Option<Id>,
+}
+
+impl Skim {
+    /// Takes the next piece of the text.
+    pub(super) fn feed(&mut self, piece: &[u8]) {
+        for byte in piece {
+            self.step(*byte);
+        }
+    }
+
+    /// The top-level `id`, if one went by.
+    pub(super) fn id(self) -> Option<Id> {
+        self.id
+    }
+
+    fn step(&mut self, byte: u8) {
+        if self.in_string {
+            if self.depth == 1 {
+                self.keep(byte);
+            }
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                if self.depth == 1 {
+                    self.keep(byte);
+                }
+            }
+            b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+            b'}' | b']' => {
+                if self.depth == 1 {
+                    self.member_ended();
+                }
+                self.depth = self.depth.saturating_sub(1);
+            }
+            b',' if self.depth == 1 => self.member_ended(),
+            b':' if self.depth == 1 => self.place = Place::Value,
+            b' ' | b'\t' | b'\r' => {}
+            _ if self.depth == 1 => self.keep(byte),
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        let (text, limit) = match self.place {
+            Place::Key => (&mut self.key, LONGEST_KEY),
+            Place::Value => (&mut self.value, LONGEST_ID),
+        };
+        // One byte more than allowed is kept, so that an overlong text is recognised as such.
+        if text.len() <= limit {
+            text.push(byte);
+        }
+    }
+
+    fn member_ended(&mut self) {
+        if self.key == br#""id""# && self.value.len() <= LONGEST_ID {
+            self.id = std::str::from_utf8(&self.value).ok().and_then(|text| Id::from_json(text).ok());
+        }
+        self.key.clear();
+        self.value.clear();
+        self.place = Place::Key;
+    }
+}

@@ -1,0 +1,140 @@
+//! Nothing that a wrapped server started is alive once we are done with it, however we went.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use chio_mcp::process::{Exit, ServerCommand};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+
+const FIXTURE: &str = env!("CARGO_BIN_EXE_chio-mcp-fixture");
+const FAMILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/family.py");
+const MARK: &str = "CHIO_TEST_FAMILY";
+
+/// A mark in the environment that all relatives inherit, and by which they are counted.
+fn mark() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Living processes with the mark, zombies excluded.
+fn alive(mark: &str) -> usize {
+    let wanted = format!("{MARK}={mark}");
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            let path = entry.path();
+            let marked = std::fs::read(path.join("environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()));
+            let state = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
+            marked && !state.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" Z"))
+        })
+        .count()
+}
+
+fn family(mode: &str, mark: &str) -> ServerCommand {
+    ServerCommand::new("python3", [FAMILY, mode]).with_env(MARK, mark).supervised_by(FIXTURE)
+}
+
+async fn wait_until_ready(stdout: &mut (impl tokio::io::AsyncRead + Unpin)) {
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await.unwrap();
+    assert_eq!(line, "ready\n");
+}
+
+async fn gone(mark: &str, within: Duration) {
+    let deadline = Instant::now() + within;
+    while alive(mark) > 0 {
+        assert!(Instant::now() < deadline, "{} relatives are still alive", alive(mark));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn stopping_ends_the_whole_tree() {
+    let mark = mark();
+    let mut process = family("ignore", &mark).spawn().unwrap();
+    wait_until_ready(&mut process.stdout).await;
+    assert!(alive(&mark) >= 7, "the family is {} strong", alive(&mark));
+    drop(process.stdin);
+    let exit = process.handle.stop().await;
+    assert_eq!(exit, Exit::Status(128 + 9));
+    assert_eq!(alive(&mark), 0);
+}
+
+#[tokio::test]
+async fn dropping_the_pipes_ends_the_whole_tree() {
+    let mark = mark();
+    let mut process = family("ignore", &mark).spawn().unwrap();
+    wait_until_ready(&mut process.stdout).await;
+    drop(process);
+    gone(&mark, Duration::from_secs(8)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_exits_takes_its_relatives_along() {
+    let mark = mark();
+    let mut process = family("exit", &mark).spawn().unwrap();
+    wait_until_ready(&mut process.stdout).await;
+    assert_eq!(process.handle.wait().await, Exit::Status(7));
+    assert_eq!(alive(&mark), 0);
+}
+
+#[tokio::test]
+async fn a_polite_server_may_exit_by_itself() {
+    let mut process =
+        ServerCommand::new("sh", ["-c", "cat >/dev/null; exit 3"]).supervised_by(FIXTURE).spawn().unwrap();
+    drop(process.stdin);
+    assert_eq!(process.handle.stop().await, Exit::Status(3));
+    drop(process.stdout);
+}
+
+#[tokio::test]
+async fn being_killed_ends_the_whole_tree() {
+    let mark = mark();
+    let mut holder = Command::new(FIXTURE)
+        .args(["hold", "--", "python3", FAMILY, "ignore"])
+        .env(MARK, &mark)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The holder, the supervisor, the server and five relatives.
+    while alive(&mark) < 8 {
+        assert!(Instant::now() < deadline, "only {} of the family came up", alive(&mark));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // On Unix this is SIGKILL, to the holder alone.
+    holder.kill().await.unwrap();
+    gone(&mark, Duration::from_secs(8)).await;
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_exist_never_ran() {
+    let mut process =
+        ServerCommand::new("/nonexistent/server", [""; 0]).supervised_by(FIXTURE).spawn().unwrap();
+    assert_eq!(process.handle.wait().await, Exit::NeverRan);
+    let missing = ServerCommand::new("true", [""; 0]).supervised_by("/nonexistent/chio").spawn();
+    assert!(missing.is_err());
+}
+
+#[tokio::test]
+async fn bytes_pass_unchanged_both_ways() {
+    let mut process = ServerCommand::new("cat", [""; 0]).supervised_by(FIXTURE).spawn().unwrap();
+    let bytes: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    let sent = bytes.clone();
+    let mut stdin = process.stdin;
+    let writer = tokio::spawn(async move {
+        stdin.write_all(&sent).await.unwrap();
+        drop(stdin);
+    });
+    let mut received = Vec::new();
+    process.stdout.read_to_end(&mut received).await.unwrap();
+    writer.await.unwrap();
+    assert!(received == bytes);
+    assert_eq!(process.handle.wait().await, Exit::Status(0));
+}
