@@ -33,6 +33,14 @@ pub use scan::{Fault, NotCanonical, scan};
 /// [`JsonError::Unwritable`] when the value has no JSON form (a non-finite number, a map key that is not
 /// a string); [`JsonError::DuplicateKey`], [`JsonError::TooDeep`] or [`JsonError::Syntax`] when its JSON
 /// form would not be read strictly, for example a raw value inside that holds a key twice.
+///
+/// ```
+/// use chio_json::canonical;
+///
+/// assert_eq!(canonical::to_string(&("é", u64::MAX, 1e21))?, r#"["é",18446744073709551615,1e+21]"#);
+/// assert!(canonical::to_string(&f64::NAN).is_err());
+/// # Ok::<(), chio_json::JsonError>(())
+/// ```
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, JsonError> {
     let text = serialize::to_string(value)?;
     match scan(text.as_bytes()) {

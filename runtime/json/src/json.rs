@@ -19,6 +19,15 @@ use crate::{JsonError, canonical, strict};
 /// Two values are equal when their texts are. Deserialising works from JSON text and from
 /// `serde_json::Value`, not inside types that serde buffers (untagged, flattened and derived tagged
 /// enums): that is a limit of `RawValue`.
+///
+/// ```
+/// use chio_json::Json;
+///
+/// let arguments: Json = serde_json::from_str(r#"{ "path": "/srv", "limit": 1e2 }"#)?;
+/// assert_eq!(serde_json::to_string(&arguments)?, r#"{ "path": "/srv", "limit": 1e2 }"#);
+/// assert_eq!(arguments.canonical()?, r#"{"limit":100,"path":"/srv"}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Json(Box<RawValue>);

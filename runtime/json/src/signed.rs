@@ -20,6 +20,22 @@ const UNSIGNED_MEMBERS: [&str; 2] = ["algorithm", "signature"];
 /// so that a malformed token is a denial with a reason and not a frame that cannot be read.
 ///
 /// Clones share the text and the view. Two signed objects are equal when their texts are.
+///
+/// ```
+/// use chio_json::{Signed, SignatureHex};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Token {
+///     id: String,
+///     signature: SignatureHex,
+/// }
+///
+/// let text = format!(r#"{{"id":"cap-1","signature":"{}"}}"#, "0f".repeat(64));
+/// let token: Signed<Token> = Signed::from_text(text)?;
+/// assert_eq!(token.signing_input()?, r#"{"id":"cap-1"}"#);
+/// assert_eq!(token.view().unwrap().signature, SignatureHex::from_bytes([0x0f; 64]));
+/// # Ok::<(), chio_json::JsonError>(())
+/// ```
 pub struct Signed<T>(Arc<Inner<T>>);
 
 struct Inner<T> {

@@ -20,6 +20,11 @@ use crate::{JsonError, MAX_DEPTH, canonical};
 ///
 /// # Errors
 /// [`JsonError::Syntax`], [`JsonError::DuplicateKey`] or [`JsonError::TooDeep`], with line and column.
+///
+/// ```
+/// let refused = chio_json::strict::parse(r#"{"path":"a","path":"b"}"#).unwrap_err();
+/// assert!(refused.to_string().starts_with("the key \"path\" appears twice"));
+/// ```
 pub fn parse(text: &str) -> Result<Value, JsonError> {
     let refusal = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_str(text);

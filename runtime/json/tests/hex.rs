@@ -47,6 +47,9 @@ fn one_spelling_only() {
     assert_eq!(fault(&format!("0x{DIGITS}")), HexFault::Length { found: 66 });
     assert_eq!(fault(&DIGITS.to_uppercase()), HexFault::Digit { offset: 2 });
     assert_eq!(fault(&format!("{} ", &DIGITS[1..])), HexFault::Digit { offset: 63 });
+    for digit in ['g', 'G', '`', '/', ':'] {
+        assert_eq!(fault(&format!("{digit}{}", &DIGITS[1..])), HexFault::Digit { offset: 0 }, "{digit}");
+    }
     assert_eq!(fault(&"é".repeat(32)), HexFault::Digit { offset: 0 });
 
     let fault = |text: &str| match text.parse::<MerkleHash>() {

@@ -128,6 +128,9 @@ fn an_opaque_value_opens_strictly() {
     assert_eq!(Json::null().get(), "null");
     assert_eq!(Json::from_value(&json!({"b": 2, "a": 1})).get(), r#"{"a":1,"b":2}"#);
     assert!(Json::of(&f64::NAN).is_err());
+    // What another reader let in can be held, and is refused when it is opened.
+    let deep = (0..200).fold(json!(0), |inner, _| json!([inner]));
+    assert!(matches!(Json::from_value(&deep).to_value(), Err(JsonError::TooDeep { .. })));
     for text in ["", "1 2", "{", "[1,]"] {
         assert!(matches!(Json::from_text(text.into()), Err(JsonError::Syntax { .. })), "{text}");
     }

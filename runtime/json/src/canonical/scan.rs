@@ -64,6 +64,13 @@ pub enum Fault {
 ///
 /// # Errors
 /// The first fault and its offset.
+///
+/// ```
+/// use chio_json::canonical::{Fault, NotCanonical, scan};
+///
+/// assert_eq!(scan(br#"{"a":1,"b":[]}"#), Ok(r#"{"a":1,"b":[]}"#));
+/// assert_eq!(scan(br#"{"b":1,"a":2}"#), Err(NotCanonical { offset: 7, fault: Fault::KeyOrder }));
+/// ```
 pub fn scan(bytes: &[u8]) -> Result<&str, NotCanonical> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| NotCanonical { offset: error.valid_up_to(), fault: Fault::NotUtf8 })?;
