@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use chio_core::merkle::MerkleFault;
+use chio_spec::ErrorCode;
 
 /// Why the store refused or could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +149,28 @@ impl StoreError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy { .. })
+    }
+
+    /// The registry entry of this error.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Busy { .. } => ErrorCode::KernelBusy,
+            Self::Unavailable { .. } | Self::Poisoned { .. } => ErrorCode::StoreUnavailable,
+            Self::Damaged { .. }
+            | Self::RolledBack { .. }
+            | Self::Forked { .. }
+            | Self::AnchorMissing { .. }
+            | Self::AnchorDamaged { .. }
+            | Self::UnknownFormat { .. } => ErrorCode::StoreIntegrityViolated,
+            Self::DuplicateReceipt { .. }
+            | Self::IntentClosed
+            | Self::UnknownReceipt { .. }
+            | Self::UnknownCheckpoint { .. }
+            | Self::NoProof { .. }
+            | Self::Invalid { .. }
+            | Self::Signer { .. } => ErrorCode::InternalError,
+        }
     }
 
     pub(crate) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {

@@ -8,6 +8,7 @@
 //! Both return when the change is on disk. All that wait at the same moment share one transaction and one sync.
 
 mod call;
+mod chain;
 mod error;
 mod log;
 mod sqlite;
@@ -17,6 +18,7 @@ pub use call::{
     Admission, AdmissionOutcome, Charge, Committed, Completion, DeadIntent, NewReceipt, NonceClaim, Outcome,
     Refusal, Settlement, Ticket, Token,
 };
+pub use chain::verify_checkpoint;
 pub use error::StoreError;
 pub use log::{
     BudgetUsage, CheckpointInput, CheckpointSigner, CheckpointVerifier, FsckReport, Head, Inclusion, ProofAt,
