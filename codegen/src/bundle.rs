@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -65,25 +64,12 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `spec/schemas` below the repository `root`.
-    ///
-    /// # Errors
-    /// A file that cannot be read or is not JSON.
-    pub fn read(root: &Path) -> Result<(Self, Vec<Refusal>)> {
-        let mut files = BTreeMap::new();
-        for path in crate::tree::files(&root.join("spec/schemas")).context("reading spec/schemas")? {
-            let file = format!("spec/schemas/{path}");
-            let text = std::fs::read_to_string(root.join(&file)).with_context(|| format!("reading {file}"))?;
-            files.insert(file, text);
-        }
-        Self::from_files(&files)
-    }
-
-    /// Bundles files that were read already, by their path from the repository's root.
+    /// Bundles schema files, given by their paths from the repository's root. What is refused does not stop it, so
+    /// that one run shows everything.
     ///
     /// # Errors
     /// A file that is not JSON, or in which an object names a member twice.
-    pub fn from_files(files: &BTreeMap<String, String>) -> Result<(Self, Vec<Refusal>)> {
+    pub fn read(files: &BTreeMap<String, String>) -> Result<(Self, Vec<Refusal>)> {
         let mut bundle = Self { types: BTreeMap::new(), names: BTreeMap::new() };
         let mut refusals = Vec::new();
         for (file, text) in files {

@@ -22,17 +22,23 @@ pub use freshness::{Stale, freshness};
 #[cfg(feature = "generate")]
 pub mod bundle;
 #[cfg(feature = "generate")]
+mod configuration;
+#[cfg(feature = "generate")]
 mod lower;
 #[cfg(feature = "generate")]
 pub mod model;
 #[cfg(feature = "generate")]
-mod negotiation;
+pub mod negotiation;
 #[cfg(feature = "generate")]
 pub mod outputs;
 #[cfg(feature = "generate")]
 pub mod profile;
 #[cfg(feature = "generate")]
-mod registry;
+mod python;
+#[cfg(feature = "generate")]
+mod reference;
+#[cfg(feature = "generate")]
+pub mod registry;
 #[cfg(feature = "generate")]
 pub mod rust;
 #[cfg(feature = "generate")]
@@ -41,31 +47,50 @@ mod tree;
 
 #[cfg(feature = "generate")]
 mod generate {
+    use std::collections::BTreeMap;
     use std::path::Path;
 
-    use anyhow::{Result, bail};
+    use anyhow::{Context, Result, bail};
 
     use crate::bundle::{Bundle, Refusal};
     use crate::model::Model;
     use crate::negotiation::Negotiation;
     use crate::outputs::Outputs;
     use crate::registry::Registry;
-    use crate::{profile, rust};
+    use crate::{configuration, profile, python, reference, rust, tree};
 
     /// Makes every output of the repository at `root`, without writing anything.
     ///
     /// # Errors
     /// Everything in `spec/` that is malformed, contradicts itself or is outside of the profile.
     pub fn generate(root: &Path) -> Result<Outputs> {
-        let (bundle, refusals) = Bundle::read(root)?;
-        refuse(&refusals)?;
-        let model: Model = profile::model(&bundle).or_else(|refusals| refuse(&refusals).map(|()| Model::default()))?;
+        let mut schemas = BTreeMap::new();
+        for path in tree::files(&root.join("spec/schemas")).context("reading spec/schemas")? {
+            let file = format!("spec/schemas/{path}");
+            let text = std::fs::read_to_string(root.join(&file)).with_context(|| format!("reading {file}"))?;
+            schemas.insert(file, text);
+        }
+        let model = model(&schemas)?;
         let registry = Registry::read(root, &model)?;
         let negotiation = Negotiation::read(root, &registry)?;
 
         let mut outputs = Outputs::default();
         rust::emit(&model, &registry, &negotiation, &mut outputs)?;
+        python::emit(&model, &registry, &negotiation, &mut outputs)?;
+        reference::emit(&model, &registry, &negotiation, &mut outputs)?;
+        configuration::emit(&mut outputs)?;
+        outputs.add_manifest(root)?;
         Ok(outputs)
+    }
+
+    /// Reads the model out of schemas, given by their paths from the repository's root.
+    ///
+    /// # Errors
+    /// A file that is not JSON, and everything that the profile refuses: each place, with the reason.
+    pub fn model(schemas: &BTreeMap<String, String>) -> Result<Model> {
+        let (bundle, refusals) = Bundle::read(schemas)?;
+        refuse(&refusals)?;
+        profile::model(&bundle).or_else(|refusals| refuse(&refusals).map(|()| Model::default()))
     }
 
     fn refuse(refusals: &[Refusal]) -> Result<()> {
@@ -73,9 +98,9 @@ mod generate {
             return Ok(());
         }
         let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-        bail!("the profile refuses {} places of the specification:\n  {}", lines.len(), lines.join("\n  "))
+        bail!("the profile refuses the specification:\n  {}", lines.join("\n  "))
     }
 }
 
 #[cfg(feature = "generate")]
-pub use generate::generate;
+pub use generate::{generate, model};

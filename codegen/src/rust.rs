@@ -68,7 +68,7 @@ pub fn single_file(model: &Model) -> Result<String> {
 /// The items of one type: its declaration and what stands beside it.
 fn items(model: &Model, declared: &Type, declaration: Option<Item>) -> Result<Vec<Item>> {
     let tokens = match (&declared.kind, declaration) {
-        (Kind::Struct(object), Some(Item::Struct(found))) => objects::emit(model, declared, object, found)?,
+        (Kind::Struct(object), Some(Item::Struct(found))) => objects::emit(model, declared, object, &found)?,
         (Kind::Union(union), None) => unions::emit(model, declared, union)?,
         (Kind::Enum(values), Some(Item::Enum(found))) => strings::enumeration(declared, values, &found)?,
         (Kind::Text(text), Some(Item::Struct(found))) => strings::text(declared, text, &found)?,

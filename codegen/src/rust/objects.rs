@@ -10,7 +10,7 @@ use super::docs;
 use crate::lower;
 use crate::model::{Field, Kind, Length, MAX_SAFE_INTEGER, Model, Presence, Shape, Struct, Type};
 
-pub(super) fn emit(model: &Model, declared: &Type, object: &Struct, found: ItemStruct) -> Result<TokenStream> {
+pub(super) fn emit(model: &Model, declared: &Type, object: &Struct, found: &ItemStruct) -> Result<TokenStream> {
     let name = &found.ident;
     let types: Vec<RustType> = found.fields.iter().map(|field| field.ty.clone()).collect();
     let idents: Vec<syn::Ident> =

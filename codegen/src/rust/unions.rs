@@ -21,6 +21,7 @@ pub(super) fn emit(model: &Model, declared: &Type, union: &Union) -> Result<Toke
     let writes = arms.iter().map(|arm| arm.write(union));
     let tags = arms.iter().map(|arm| &arm.tag);
     let tag = &union.tag;
+    let tags_doc = docs(&format!("The values of `{tag}`, in the order of the variants."));
     let scan = match &union.content {
         None => quote!(wire::Tagged::scan(#tag, text)?),
         Some(content) => quote!(wire::Adjacent::scan(#tag, #content, text)?),
@@ -31,6 +32,9 @@ pub(super) fn emit(model: &Model, declared: &Type, union: &Union) -> Result<Toke
         pub enum #name { #(#variants,)* }
 
         impl #name {
+            #tags_doc
+            pub const TAGS: &'static [&'static str] = &[#(#tags),*];
+
             /// Reads the tag first, then decodes the variant that it names straight from the text.
             ///
             /// # Errors
@@ -39,7 +43,7 @@ pub(super) fn emit(model: &Model, declared: &Type, union: &Union) -> Result<Toke
                 let object = #scan;
                 match object.tag() {
                     #(#reads,)*
-                    _ => Err(object.unknown(&[#(#tags),*])),
+                    _ => Err(object.unknown(Self::TAGS)),
                 }
             }
         }

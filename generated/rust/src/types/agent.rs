@@ -19,6 +19,12 @@ pub enum AgentMessage {
 }
 
 impl AgentMessage {
+    /// The values of `type`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "tool_call_request",
+        "list_capabilities",
+        "heartbeat",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -31,14 +37,7 @@ impl AgentMessage {
             }
             "list_capabilities" => object.decode_empty().map(|()| Self::ListCapabilities),
             "heartbeat" => object.decode_empty().map(|()| Self::Heartbeat),
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &["tool_call_request", "list_capabilities", "heartbeat"],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }

@@ -64,6 +64,16 @@ pub enum Attenuation {
 }
 
 impl Attenuation {
+    /// The values of `type`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "remove_tool",
+        "remove_operation",
+        "add_constraint",
+        "reduce_budget",
+        "shorten_expiry",
+        "reduce_cost_per_invocation",
+        "reduce_total_cost",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -80,22 +90,7 @@ impl Attenuation {
                 object.decode().map(Self::ReduceCostPerInvocation)
             }
             "reduce_total_cost" => object.decode().map(Self::ReduceTotalCost),
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &[
-                                "remove_tool",
-                                "remove_operation",
-                                "add_constraint",
-                                "reduce_budget",
-                                "shorten_expiry",
-                                "reduce_cost_per_invocation",
-                                "reduce_total_cost",
-                            ],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }
@@ -676,6 +671,32 @@ pub enum Constraint {
 }
 
 impl Constraint {
+    /// The values of `type`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "path_prefix",
+        "domain_exact",
+        "domain_glob",
+        "regex_match",
+        "max_length",
+        "max_args_size",
+        "governed_intent_required",
+        "require_approval_above",
+        "seller_exact",
+        "minimum_runtime_assurance",
+        "minimum_autonomy_tier",
+        "custom",
+        "table_allowlist",
+        "column_denylist",
+        "max_rows_returned",
+        "operation_class",
+        "audience_allowlist",
+        "content_review_tier",
+        "max_transaction_amount_usd",
+        "require_dual_approval",
+        "model_constraint",
+        "memory_store_allowlist",
+        "memory_write_deny_patterns",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -726,38 +747,7 @@ impl Constraint {
             "memory_write_deny_patterns" => {
                 object.decode().map(Self::MemoryWriteDenyPatterns)
             }
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &[
-                                "path_prefix",
-                                "domain_exact",
-                                "domain_glob",
-                                "regex_match",
-                                "max_length",
-                                "max_args_size",
-                                "governed_intent_required",
-                                "require_approval_above",
-                                "seller_exact",
-                                "minimum_runtime_assurance",
-                                "minimum_autonomy_tier",
-                                "custom",
-                                "table_allowlist",
-                                "column_denylist",
-                                "max_rows_returned",
-                                "operation_class",
-                                "audience_allowlist",
-                                "content_review_tier",
-                                "max_transaction_amount_usd",
-                                "require_dual_approval",
-                                "model_constraint",
-                                "memory_store_allowlist",
-                                "memory_write_deny_patterns",
-                            ],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }

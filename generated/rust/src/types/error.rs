@@ -57,6 +57,15 @@ pub enum ToolCallError {
 }
 
 impl ToolCallError {
+    /// The values of `code`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "capability_denied",
+        "capability_expired",
+        "capability_revoked",
+        "policy_denied",
+        "tool_server_error",
+        "internal_error",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -74,21 +83,7 @@ impl ToolCallError {
             "policy_denied" => object.decode().map(Self::PolicyDenied),
             "tool_server_error" => object.decode().map(Self::ToolServerError),
             "internal_error" => object.decode().map(Self::InternalError),
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &[
-                                "capability_denied",
-                                "capability_expired",
-                                "capability_revoked",
-                                "policy_denied",
-                                "tool_server_error",
-                                "internal_error",
-                            ],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }

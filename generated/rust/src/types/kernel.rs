@@ -81,6 +81,14 @@ pub enum KernelMessage {
 }
 
 impl KernelMessage {
+    /// The values of `type`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "tool_call_chunk",
+        "tool_call_response",
+        "capability_list",
+        "capability_revoked",
+        "heartbeat",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -99,20 +107,7 @@ impl KernelMessage {
             }
             "capability_revoked" => object.decode().map(Self::CapabilityRevoked),
             "heartbeat" => object.decode_empty().map(|()| Self::Heartbeat),
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &[
-                                "tool_call_chunk",
-                                "tool_call_response",
-                                "capability_list",
-                                "capability_revoked",
-                                "heartbeat",
-                            ],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }

@@ -218,6 +218,13 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The values of `verdict`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "allow",
+        "deny",
+        "cancelled",
+        "incomplete",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -229,7 +236,7 @@ impl Decision {
             "deny" => object.decode().map(Self::Deny),
             "cancelled" => object.decode().map(Self::Cancelled),
             "incomplete" => object.decode().map(Self::Incomplete),
-            _ => Err(object.unknown(&["allow", "deny", "cancelled", "incomplete"])),
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }
@@ -957,8 +964,6 @@ impl<'de> Deserialize<'de> for ReceiptProofBundle {
 #[serde(remote = "Self", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ReceiptRecovery {
-    /// Kernel instance that admitted the call and then ended.
-    pub instance: String,
     /// Time at which the call was admitted, in Unix seconds.
     #[serde(with = "wire::safe_integer")]
     pub intent_at: u64,
@@ -967,11 +972,8 @@ pub struct ReceiptRecovery {
 impl ReceiptRecovery {
     /// A value of all its fields.
     #[must_use]
-    pub fn new(instance: impl Into<String>, intent_at: u64) -> Self {
-        Self {
-            instance: instance.into(),
-            intent_at,
-        }
+    pub fn new(intent_at: u64) -> Self {
+        Self { intent_at }
     }
 }
 

@@ -181,6 +181,14 @@ pub enum ToolCallResult {
 }
 
 impl ToolCallResult {
+    /// The values of `status`, in the order of the variants.
+    pub const TAGS: &'static [&'static str] = &[
+        "ok",
+        "stream_complete",
+        "cancelled",
+        "incomplete",
+        "err",
+    ];
     /// Reads the tag first, then decodes the variant that it names straight from the text.
     ///
     /// # Errors
@@ -193,14 +201,7 @@ impl ToolCallResult {
             "cancelled" => object.decode().map(Self::Cancelled),
             "incomplete" => object.decode().map(Self::Incomplete),
             "err" => object.decode().map(Self::Err),
-            _ => {
-                Err(
-                    object
-                        .unknown(
-                            &["ok", "stream_complete", "cancelled", "incomplete", "err"],
-                        ),
-                )
-            }
+            _ => Err(object.unknown(Self::TAGS)),
         }
     }
 }
