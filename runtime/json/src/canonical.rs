@@ -26,7 +26,7 @@ pub use scan::{Fault, NotCanonical, scan};
 /// The canonical text of anything that serialises.
 ///
 /// The value is written once and scanned; only a text that is not canonical yet (unsorted fields, an
-/// opaque value with spaces, a float) is parsed strictly and rewritten. Generated wire types write their
+/// opaque value with spaces) is parsed strictly and rewritten. Generated wire types write their
 /// fields in canonical order, so for them the scan is the whole cost.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! The scan covers opaque values too, where `serde_json::value::RawValue` would accept duplicate keys,
 //! lone surrogates and any depth.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::{key, number, plain};
@@ -135,16 +136,8 @@ impl<'a> Scanner<'a> {
         loop {
             let start = self.at;
             let key = self.string()?;
-            if let Some(previous) = previous {
-                match previous.compare(key) {
-                    std::cmp::Ordering::Less => {}
-                    std::cmp::Ordering::Equal => {
-                        return Err(NotCanonical { offset: start, fault: Fault::DuplicateKey });
-                    }
-                    std::cmp::Ordering::Greater => {
-                        return Err(NotCanonical { offset: start, fault: Fault::KeyOrder });
-                    }
-                }
+            if let Some(fault) = previous.and_then(|previous| key.fault_after(previous)) {
+                return Err(NotCanonical { offset: start, fault });
             }
             previous = Some(key);
             self.expect(b':')?;
@@ -213,11 +206,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn number(&mut self) -> Scanned {
-        let length = self
-            .rest()
-            .iter()
-            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
-        let end = self.at + length.count();
+        let belongs = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let end = self.at + self.rest().iter().take_while(belongs).count();
         if !number::is_canonical(self.slice(self.at..end)) {
             return Err(self.fault(Fault::Number));
         }
@@ -285,11 +275,17 @@ struct Key<'a> {
 }
 
 impl Key<'_> {
-    fn compare(self, next: Self) -> std::cmp::Ordering {
-        if self.escaped || next.escaped {
-            key::compare_escaped(self.raw, next.raw)
+    /// What is wrong with this key following another one in the same object, if anything.
+    fn fault_after(self, previous: Self) -> Option<Fault> {
+        let order = if self.escaped || previous.escaped {
+            key::compare_escaped(previous.raw, self.raw)
         } else {
-            key::compare(self.raw, next.raw)
+            key::compare(previous.raw, self.raw)
+        };
+        match order {
+            Ordering::Less => None,
+            Ordering::Equal => Some(Fault::DuplicateKey),
+            Ordering::Greater => Some(Fault::KeyOrder),
         }
     }
 }
