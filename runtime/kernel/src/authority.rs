@@ -1,0 +1,102 @@
+//! Capabilities for callers that present none.
+//!
+//! The kernel decides about capabilities only. A surface whose caller cannot know them (an editor that speaks plain
+//! MCP) holds a session key of its own, and the local authority issues to that key what the policy grants by default.
+//! So such a caller gets the same decisions, budgets and revocations as everybody else, and its receipts name the
+//! capability.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chio_core::capability::{CapabilityTemplate, issue, match_prompt, match_resource, match_tool_grants};
+use chio_core::keys::SigningKey;
+use chio_json::{PublicKeyHex, Signed};
+use chio_policy::EffectivePolicy;
+use chio_spec::{CapabilityId, CapabilityToken, ChioScope, Operation, ServerId};
+use uuid::Uuid;
+
+use crate::{KernelError, Target};
+
+/// Issues, and renews before they expire, the capabilities of one session.
+#[derive(Debug)]
+pub struct LocalAuthority {
+    key: Arc<SigningKey>,
+    subject: PublicKeyHex,
+    policy: Arc<EffectivePolicy>,
+    /// The current token for each default capability of the policy, by position.
+    issued: Mutex<Vec<Option<Issued>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    token: Signed<CapabilityToken>,
+    renew_at: u64,
+}
+
+impl LocalAuthority {
+    /// An authority that signs with `key` for the session that holds `subject`.
+    #[must_use]
+    pub fn new(key: Arc<SigningKey>, policy: Arc<EffectivePolicy>, subject: PublicKeyHex) -> Self {
+        let issued = Mutex::new(vec![None; policy.default_grants().len().max(1)]);
+        Self { key, subject, policy, issued }
+    }
+
+    /// The capability under which this session calls `target` on `server` at `now`: the first default capability that
+    /// covers it. When none does, one that does not, so that the kernel denies the call and says so in a receipt.
+    ///
+    /// # Errors
+    /// [`KernelError::Receipt`] when the clock is beyond what a token can state.
+    pub fn capability_for(
+        &self,
+        target: &Target,
+        server: &ServerId,
+        now: u64,
+    ) -> Result<Signed<CapabilityToken>, KernelError> {
+        let defaults = self.policy.default_grants();
+        let position =
+            defaults.iter().position(|default| covers(&default.scope, target, server)).unwrap_or(0);
+        let (scope, ttl) = match defaults.get(position) {
+            Some(default) => (default.scope.clone(), default.ttl),
+            None => (ChioScope::new(), self.policy.max_capability_ttl()),
+        };
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Some(current)) = issued.get(position)
+            && now < current.renew_at
+        {
+            return Ok(current.token.clone());
+        }
+        let token = self.issue(scope, ttl, now)?;
+        if let Some(slot) = issued.get_mut(position) {
+            // A quarter of the validity is left for calls that wait.
+            let renew_at = now.saturating_add(ttl - ttl / 4);
+            *slot = Some(Issued { token: token.clone(), renew_at });
+        }
+        Ok(token)
+    }
+
+    fn issue(&self, scope: ChioScope, ttl: u64, now: u64) -> Result<Signed<CapabilityToken>, KernelError> {
+        let id = CapabilityId::new(format!("cap-{}", Uuid::now_v7()))
+            .map_err(|error| KernelError::Receipt(error.to_string()))?;
+        let template = CapabilityTemplate {
+            id,
+            subject: self.subject,
+            scope,
+            issued_at: now,
+            expires_at: now.saturating_add(ttl),
+            delegation_chain: Vec::new(),
+        };
+        issue(&self.key, template).map_err(|error| KernelError::Receipt(error.to_string()))
+    }
+}
+
+fn covers(scope: &ChioScope, target: &Target, server: &ServerId) -> bool {
+    match target {
+        Target::Tool(tool) => {
+            !match_tool_grants(scope, server.as_str(), tool.as_str(), Operation::Invoke).is_empty()
+        }
+        Target::Resource { uri, subscribe, .. } => {
+            let operation = if *subscribe { Operation::Subscribe } else { Operation::Read };
+            match_resource(scope, uri, operation).is_some()
+        }
+        Target::Prompt { name, .. } => match_prompt(scope, name, Operation::Get).is_some(),
+    }
+}

@@ -1,0 +1,254 @@
+//! What a call leaves behind: the intent before it runs, the signed receipt after it ended.
+
+use std::sync::OnceLock;
+
+use chio_core::capability::VerifiedToken;
+use chio_core::hash::sha256;
+use chio_core::receipt::{ReceiptDraft, action};
+use chio_json::{Json, JsonError, Sha256Hex, Signed};
+use chio_spec::{
+    CapabilityId, CapabilityToken, Decision, ErrorCode, Receipt, ReceiptAction, ReceiptAttribution,
+    ReceiptError, ReceiptId, ReceiptMetadata, ReceiptRequest, ServerId, ToolName,
+};
+use chio_store::{Completion, NewReceipt, Token};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::pipeline::{Taken, Verdict};
+use crate::steps::Progress;
+use crate::trail::{Denial, step};
+use crate::{CallRequest, Kernel, KernelError, Refusal};
+
+/// What receipts name as the capability when the token could not even be read.
+const UNREADABLE_CAPABILITY: &str = "unreadable";
+
+/// What is known about a call from the first moment on.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) receipt_id: String,
+    pub(crate) timestamp: u64,
+    pub(crate) request_id: String,
+    pub(crate) surface: &'static str,
+    pub(crate) server: ServerId,
+    pub(crate) tool: ToolName,
+    arguments: Json,
+    /// The action as intent and receipt of an authenticated caller state it, made once.
+    action: OnceLock<ReceiptAction>,
+}
+
+impl Facts {
+    pub(crate) fn of_call(request: &CallRequest, timestamp: u64) -> Self {
+        Self {
+            receipt_id: new_receipt_id(),
+            timestamp,
+            request_id: request.request_id.clone(),
+            surface: request.surface,
+            server: request.server_id.clone(),
+            tool: request.target.tool_name().clone(),
+            arguments: request.arguments.clone(),
+            action: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn of_refusal(refusal: Refusal, timestamp: u64) -> Self {
+        Self {
+            receipt_id: new_receipt_id(),
+            timestamp,
+            request_id: refusal.request_id,
+            surface: refusal.surface,
+            server: refusal.server_id,
+            tool: refusal.method,
+            arguments: refusal.params,
+            action: OnceLock::new(),
+        }
+    }
+
+    /// The action as a receipt states it. Callers who proved nothing never get their arguments into the log.
+    fn action(&self, authenticated: bool, limit: usize) -> Result<ReceiptAction, KernelError> {
+        if !authenticated {
+            return recorded_action(&self.arguments, 0);
+        }
+        if let Some(action) = self.action.get() {
+            return Ok(action.clone());
+        }
+        let action = recorded_action(&self.arguments, limit)?;
+        Ok(self.action.get_or_init(|| action).clone())
+    }
+
+    fn request(&self) -> ReceiptRequest {
+        ReceiptRequest::new(self.request_id.clone(), self.surface)
+    }
+}
+
+fn new_receipt_id() -> String {
+    format!("rcpt-{}", Uuid::now_v7())
+}
+
+/// An admitted call as its intent keeps it: all that the receipt needs should this kernel end before the call does.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    pub(crate) receipt_id: ReceiptId,
+    pub(crate) capability_id: CapabilityId,
+    pub(crate) server: ServerId,
+    pub(crate) tool: ToolName,
+    pub(crate) action: ReceiptAction,
+    pub(crate) policy_hash: Sha256Hex,
+    pub(crate) attribution: ReceiptAttribution,
+    pub(crate) request: ReceiptRequest,
+}
+
+pub(crate) fn intent(
+    kernel: &Kernel,
+    facts: &Facts,
+    token: &CapabilityToken,
+    grant_index: u32,
+) -> Result<String, Denial> {
+    let build = || -> Result<String, KernelError> {
+        let intent = Intent {
+            receipt_id: receipt_id(&facts.receipt_id)?,
+            capability_id: token.id.clone(),
+            server: facts.server.clone(),
+            tool: facts.tool.clone(),
+            action: facts.action(true, kernel.policy().receipt_parameter_limit())?,
+            policy_hash: kernel.policy().hash(),
+            attribution: attribution(token, Some(grant_index)),
+            request: facts.request(),
+        };
+        serde_json::to_string(&intent).map_err(|error| KernelError::Receipt(error.to_string()))
+    };
+    build().map_err(|error| {
+        Denial::new(ErrorCode::InternalError, step::ADMISSION, "the call could not be recorded")
+            .with_details(error.to_string())
+    })
+}
+
+/// The token as the store keeps it. Its identity is the hash of what was signed: other white space is no other token.
+pub(crate) fn stored_token(token: &VerifiedToken) -> Token {
+    Token {
+        id: token.token().id.as_str().to_owned(),
+        digest: *token.body_hash(),
+        text: token.signed().text().into(),
+    }
+}
+
+pub(crate) fn attribution(token: &CapabilityToken, grant_index: Option<u32>) -> ReceiptAttribution {
+    // A chain that fits in a message has fewer than 2^32 links.
+    let depth = u32::try_from(token.delegation_chain.len()).unwrap_or(u32::MAX);
+    let attribution = ReceiptAttribution::new(depth, token.issuer, token.subject);
+    match grant_index {
+        Some(index) => attribution.with_grant_index(index),
+        None => attribution,
+    }
+}
+
+/// The chunks of a stream that no surface took, as one array.
+pub(crate) fn array(chunks: &[Json]) -> Json {
+    let items: Vec<&str> = chunks.iter().map(Json::get).collect();
+    Json::from_text(format!("[{}]", items.join(","))).unwrap_or_else(|_| Json::null())
+}
+
+/// Arguments that cannot be canonicalised are recorded by the digest of their bytes.
+fn recorded_action(arguments: &Json, limit: usize) -> Result<ReceiptAction, KernelError> {
+    action(arguments, limit)
+        .or_else(|_| {
+            let raw = arguments.get().as_bytes();
+            let digest = json!({"chio_digest": {"bytes": raw.len(), "sha256": sha256(raw).to_string()}});
+            action(&Json::from_value(&digest), usize::MAX)
+        })
+        .map_err(unsigned)
+}
+
+fn receipt_id(id: &str) -> Result<ReceiptId, KernelError> {
+    ReceiptId::new(id).map_err(|error| KernelError::Receipt(error.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
+fn unsigned(error: JsonError) -> KernelError {
+    KernelError::Receipt(error.to_string())
+}
+
+impl Kernel {
+    /// The signed receipt of a finished call.
+    pub(crate) fn sign(
+        &self,
+        facts: &Facts,
+        progress: &Progress,
+        verdict: &Verdict,
+    ) -> Result<Signed<Receipt>, KernelError> {
+        let mut metadata = ReceiptMetadata::new().with_request(facts.request());
+        if let Some(token) = &progress.token {
+            metadata = metadata.with_attribution(attribution(token, progress.grant_index));
+        }
+        if let Some(denial) = &verdict.denial {
+            metadata = metadata.with_error(ReceiptError::new(denial.code.number(), denial.code.name()));
+            if let Some(rule) = &denial.rule {
+                metadata = metadata.with_rule(rule.clone());
+            }
+        }
+        if let Some(stream) = &verdict.stream {
+            metadata = metadata.with_stream(stream.clone());
+        }
+        let draft = ReceiptDraft {
+            id: receipt_id(&facts.receipt_id)?,
+            timestamp: facts.timestamp,
+            capability_id: CapabilityId::new(capability_id(progress))
+                .map_err(|error| KernelError::Receipt(error.to_string()))?,
+            tool_server: facts.server.clone(),
+            tool_name: facts.tool.clone(),
+            action: facts.action(progress.authenticated, self.policy().receipt_parameter_limit())?,
+            decision: verdict.decision.clone(),
+            content_hash: verdict.content_hash,
+            policy_hash: self.policy().hash(),
+            evidence: progress.trail.evidence().to_vec(),
+            metadata,
+        };
+        draft.sign(&self.settings.signing_key).map_err(unsigned)
+    }
+
+    /// Appends a receipt to the log, and settles what its call has taken in the same transaction.
+    pub(crate) async fn record(
+        &self,
+        facts: &Facts,
+        progress: &Progress,
+        decision: &Decision,
+        receipt: &Signed<Receipt>,
+        taken: Option<Taken>,
+    ) -> Result<(), KernelError> {
+        let receipt = NewReceipt {
+            id: facts.receipt_id.clone(),
+            timestamp: facts.timestamp,
+            outcome: outcome(decision),
+            capability_id: capability_id(progress).to_owned(),
+            server: facts.server.as_str().to_owned(),
+            tool: facts.tool.as_str().to_owned(),
+            text: receipt.text().to_owned(),
+        };
+        match taken {
+            Some(Taken { ticket, settlement }) => {
+                self.store.complete(Completion { ticket, settlement, receipt }).await?
+            }
+            None => self.store.append(receipt).await?,
+        };
+        self.checkpoints.note_receipt();
+        Ok(())
+    }
+}
+
+fn capability_id(progress: &Progress) -> &str {
+    progress.token.as_ref().map_or(UNREADABLE_CAPABILITY, |token| token.id.as_str())
+}
+
+pub(crate) fn outcome(decision: &Decision) -> chio_store::Outcome {
+    match decision {
+        Decision::Allow => chio_store::Outcome::Allow,
+        Decision::Deny(_) => chio_store::Outcome::Deny,
+        Decision::Cancelled(_) => chio_store::Outcome::Cancelled,
+        Decision::Incomplete(_) => chio_store::Outcome::Incomplete,
+    }
+}
+
+/// What stands in for a receipt that could not be signed: a JSON `null`, which verifies nowhere.
+pub(crate) fn no_receipt() -> Signed<Receipt> {
+    Signed::from(Json::null())
+}
