@@ -7,6 +7,8 @@
 use std::io;
 use std::time::Duration;
 
+use chio_spec::ErrorCode;
+
 use crate::jsonrpc::ErrorObject;
 
 /// Everything this crate fails with.
@@ -77,6 +79,15 @@ pub enum CloseReason {
 }
 
 impl McpError {
+    /// The registry entry, for surfaces that report it.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidParams(_) => ErrorCode::InvalidRequestShape,
+            _ => ErrorCode::ToolServerError,
+        }
+    }
+
     /// Whether the request may have taken effect although no answer came: the receipt of such a call is
     /// `incomplete`, never a failure.
     #[must_use]

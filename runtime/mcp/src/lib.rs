@@ -13,5 +13,6 @@ pub mod jsonrpc;
 pub mod process;
 pub mod session;
 pub mod stdio;
+pub mod upstream;
 
 pub use error::{CloseReason, McpError};

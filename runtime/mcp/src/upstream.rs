@@ -1,0 +1,307 @@
+//! A wrapped MCP server, spoken to as its client.
+//!
+//! The upstream relays: what it does not have to understand passes as the text it is. It understands
+//! initialization, for two reasons. Capabilities of the client that nothing here governs yet
+//! (sampling, elicitation, roots, tasks) are not announced to the server, so an honest server never
+//! uses them. And a server that asks anyway is answered by [`UpstreamEvents::request`], where a refusal
+//! gets its receipt.
+
+mod process;
+mod tools;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use chio_json::Json;
+
+use crate::channel::Channel;
+use crate::error::{CloseReason, McpError};
+use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, Notification, quote};
+use crate::process::{Exit, ServerCommand};
+use crate::session::{Driver, Handler, Incoming, Limits, RequestOptions, Session};
+use crate::stdio::{self, Side};
+
+use process::Wrapped;
+use tools::ToolCache;
+
+pub use tools::{Tool, ToolList};
+
+/// How long a server may take to answer `initialize`. Package runners download the server first.
+pub const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a server may take for a list or another request that no deadline of the kernel covers.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Client capabilities that would let the server act through us without a decision of the kernel.
+const UNGOVERNED: [&str; 4] = ["sampling", "elicitation", "roots", "tasks"];
+
+/// What becomes of what the server asks and tells.
+#[async_trait]
+pub trait UpstreamEvents: Send + Sync + 'static {
+    /// Answers a request of the server (`sampling/createMessage`, `elicitation/create`, `roots/list`, …).
+    /// `ping` is answered by the upstream itself.
+    async fn request(&self, request: &Incoming) -> Result<Json, ErrorObject>;
+
+    /// Takes a notification, in order. Must not block.
+    fn notification(&self, notification: Notification);
+}
+
+/// A connection to one MCP server. Dropping it closes the connection and ends a server that we started.
+pub struct Upstream {
+    shared: Arc<Shared>,
+    driver: JoinHandle<()>,
+    wrapped: Option<Wrapped>,
+}
+
+struct Shared {
+    session: Session,
+    events: RwLock<Option<Arc<dyn UpstreamEvents>>>,
+    initialized: OnceLock<Initialized>,
+    tools: ToolCache,
+    ended: CancellationToken,
+}
+
+/// What a server said of itself when it was initialized.
+#[derive(Clone, Debug)]
+pub struct Initialized {
+    /// The whole `InitializeResult`, as it arrived.
+    pub result: Json,
+    /// The protocol version it chose.
+    pub protocol_version: String,
+    has_tools: bool,
+}
+
+impl Upstream {
+    /// Starts a server and connects to it. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`McpError::NotStarted`].
+    pub fn start(command: &ServerCommand) -> Result<Self, McpError> {
+        let process = command.spawn()?;
+        let (channel, pumps) = stdio::attach(process.stdout, process.stdin, Side::Server);
+        let mut upstream = Self::connect(channel);
+        upstream.wrapped = Some(Wrapped::new(command, process.handle, pumps));
+        Ok(upstream)
+    }
+
+    /// Speaks to a server over a channel that somebody else keeps up.
+    #[must_use]
+    pub fn connect(channel: Channel) -> Self {
+        let (session, driver) = Session::new(channel, Limits::default());
+        let shared = Arc::new(Shared {
+            session,
+            events: RwLock::default(),
+            initialized: OnceLock::new(),
+            tools: ToolCache::default(),
+            ended: CancellationToken::new(),
+        });
+        let driver = tokio::spawn(drive(driver, Arc::clone(&shared)));
+        Self { shared, driver, wrapped: None }
+    }
+
+    /// Who takes what the server asks and tells from now on. Until then its requests are refused and its
+    /// notifications dropped.
+    pub fn listen(&self, events: Arc<dyn UpstreamEvents>) {
+        *self.shared.events.write().unwrap_or_else(PoisonError::into_inner) = Some(events);
+    }
+
+    /// Initializes the server with a client's own `InitializeRequestParams`: its protocol version and identity
+    /// as they are, its capabilities without those that are not governed here.
+    ///
+    /// # Errors
+    /// [`McpError::Refused`] with the server's own error; [`McpError::NotStarted`] or
+    /// [`McpError::NotInitialized`] when there is no server or no sense in its answer.
+    pub async fn initialize(&self, params: &Json) -> Result<&Initialized, McpError> {
+        let params = governed(params)?;
+        let options = RequestOptions {
+            timeout: Some(INITIALIZE_TIMEOUT),
+            not_cancellable: true,
+            ..RequestOptions::default()
+        };
+        let answer = self.shared.session.request("initialize", Some(&params), options).await;
+        let initialized = match answer {
+            Ok(result) => Initialized::read(result)?,
+            Err(refused @ McpError::Refused(_)) => return Err(refused),
+            Err(error) => return Err(self.why_not_initialized(error).await),
+        };
+        Ok(self.shared.initialized.get_or_init(|| initialized))
+    }
+
+    /// Initializes the server with us as its client.
+    ///
+    /// # Errors
+    /// As [`Upstream::initialize`].
+    pub async fn initialize_as(&self, name: &str, version: &str) -> Result<&Initialized, McpError> {
+        let protocol = chio_spec::versions::MCP_PROTOCOL_VERSIONS.first().copied().unwrap_or_default();
+        let params = format!(
+            r#"{{"capabilities":{{}},"clientInfo":{{"name":{},"version":{}}},"protocolVersion":{}}}"#,
+            quote(name),
+            quote(version),
+            quote(protocol)
+        );
+        let params = Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))?;
+        let initialized = self.initialize(&params).await?;
+        self.notify("notifications/initialized", None);
+        Ok(initialized)
+    }
+
+    /// What the server said of itself, once it is initialized.
+    #[must_use]
+    pub fn initialized(&self) -> Option<&Initialized> {
+        self.shared.initialized.get()
+    }
+
+    /// Sends a request as it is.
+    ///
+    /// # Errors
+    /// As [`Session::request`].
+    pub async fn request(
+        &self,
+        method: &str,
+        params: Option<&Json>,
+        options: RequestOptions,
+    ) -> Result<Json, McpError> {
+        self.shared.session.request(method, params, options).await
+    }
+
+    /// Sends a notification as it is, unless the server does not read.
+    pub fn notify(&self, method: &str, params: Option<&Json>) {
+        if let Err(unsent) = self.shared.session.notify(method, params, None) {
+            tracing::warn!(method, %unsent, "a notification did not reach the tool server");
+        }
+    }
+
+    /// The server's tools, all pages of them; kept until the server says that they changed.
+    ///
+    /// # Errors
+    /// What the server answered, or why it did not.
+    pub async fn tools(&self) -> Result<Arc<ToolList>, McpError> {
+        self.shared.tools.get(&self.shared.session, self.has_tools()).await
+    }
+
+    /// The server's tools, asked for anew unless that was done a moment ago: for a name that the kept list
+    /// does not have, from servers that do not say when it changes.
+    ///
+    /// # Errors
+    /// As [`Upstream::tools`].
+    pub async fn tools_anew(&self) -> Result<Arc<ToolList>, McpError> {
+        self.shared.tools.get_anew(&self.shared.session, self.has_tools()).await
+    }
+
+    /// Fires when the server is gone.
+    #[must_use]
+    pub fn ended(&self) -> &CancellationToken {
+        &self.shared.ended
+    }
+
+    /// Why the connection is over, or `None` while it is not.
+    #[must_use]
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.shared.session.closed()
+    }
+
+    /// Closes the connection and, where we started the server, waits until its whole tree has ended.
+    pub async fn stop(&self) -> Option<Exit> {
+        self.shared.session.close();
+        match &self.wrapped {
+            Some(wrapped) => Some(wrapped.stop().await),
+            None => None,
+        }
+    }
+
+    fn has_tools(&self) -> bool {
+        self.initialized().is_none_or(|initialized| initialized.has_tools)
+    }
+
+    /// A server that ends during initialization mostly was misspelt, misconfigured or not installed.
+    async fn why_not_initialized(&self, error: McpError) -> McpError {
+        let Some(wrapped) = self.wrapped.as_ref().filter(|_| self.closed().is_some()) else {
+            return McpError::NotInitialized { reason: error.to_string() };
+        };
+        wrapped.why_ended().await
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Initialized {
+    fn read(result: Json) -> Result<Self, McpError> {
+        let broken = |reason: String| McpError::NotInitialized { reason };
+        let members = Members::parse(result.get())
+            .map_err(|error| broken(format!("its answer is not a JSON object: {error}")))?;
+        let protocol_version = members
+            .string("protocolVersion")
+            .ok_or_else(|| broken("its answer names no protocol version".to_owned()))?;
+        let capabilities = Members::parse(members.get("capabilities").unwrap_or("{}"))
+            .map_err(|error| broken(format!("its capabilities are not a JSON object: {error}")))?;
+        let has_tools = capabilities.get("tools").is_some();
+        Ok(Self { protocol_version, has_tools, result })
+    }
+}
+
+/// The client's parameters without the capabilities that are not governed here.
+fn governed(params: &Json) -> Result<Json, McpError> {
+    let invalid = |error: serde_json::Error| McpError::InvalidParams(error.to_string());
+    let mut members = Members::parse(params.get()).map_err(invalid)?;
+    let capabilities = members.get("capabilities").unwrap_or("{}").to_owned();
+    let mut capabilities = Members::parse(&capabilities).map_err(invalid)?;
+    capabilities.retain(|name| !UNGOVERNED.contains(&name));
+    members.set("capabilities", capabilities.to_text());
+    members.to_json().map_err(|error| McpError::InvalidParams(error.to_string()))
+}
+
+async fn drive(driver: Driver, shared: Arc<Shared>) {
+    let handler = Arc::new(FromServer { shared: Arc::clone(&shared) });
+    let reason = driver.run(handler).await;
+    tracing::info!(%reason, "the connection to the tool server has ended");
+    shared.ended.cancel();
+}
+
+struct FromServer {
+    shared: Arc<Shared>,
+}
+
+impl FromServer {
+    fn events(&self) -> Option<Arc<dyn UpstreamEvents>> {
+        self.shared.events.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Handler for FromServer {
+    async fn request(&self, request: Incoming) -> Result<Json, ErrorObject> {
+        if request.method == "ping" {
+            return Ok(empty_object());
+        }
+        match self.events() {
+            Some(events) => events.request(&request).await,
+            None => {
+                tracing::warn!(method = %request.method, "refused a request of a tool server that nobody listens to");
+                Err(ErrorObject::new(METHOD_NOT_FOUND, format!("{} is not available here", request.method)))
+            }
+        }
+    }
+
+    fn notification(&self, notification: Notification) {
+        if notification.method == "notifications/tools/list_changed" {
+            self.shared.tools.invalidate();
+        }
+        match self.events() {
+            Some(events) => events.notification(notification),
+            None => tracing::debug!(method = %notification.method, "dropped a notification"),
+        }
+    }
+}
+
+/// The result of requests that return nothing.
+pub(crate) fn empty_object() -> Json {
+    Json::from_value(&serde_json::Value::Object(serde_json::Map::new()))
+}
