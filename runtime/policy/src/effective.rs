@@ -1,5 +1,6 @@
 //! The policy in force: completed, identified and compiled.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chio_config::{ForbiddenPath, Kernel, Located, PolicyFile, ToolGrantRule, ToolOperation};
@@ -184,18 +185,17 @@ fn with_defaults(mut policy: PolicyFile, built_in: Vec<Located<String>>) -> Poli
     let default = &mut policy.capabilities.default;
     if let (true, Some(options)) = (default.tools.is_empty(), &guards.tool_access) {
         let ttl = SYNTHESISED_TTL.min(policy.kernel.max_capability_ttl);
-        default.tools = options
-            .allow
-            .iter()
-            .map(|tool| ToolGrantRule {
-                server: "*".to_owned(),
-                tool: tool.value.clone(),
-                operations: vec![ToolOperation::Invoke],
-                ttl: Located::nowhere(ttl),
-                constraints: Vec::new(),
-                max_invocations: None,
-            })
-            .collect();
+        // In the order of their names, since the order of the allow list means nothing.
+        let names: BTreeSet<&str> = options.allow.iter().map(|tool| tool.value.as_str()).collect();
+        let grant = |tool: &str| ToolGrantRule {
+            server: "*".to_owned(),
+            tool: tool.to_owned(),
+            operations: vec![ToolOperation::Invoke],
+            ttl: Located::nowhere(ttl),
+            constraints: Vec::new(),
+            max_invocations: None,
+        };
+        default.tools = names.into_iter().map(grant).collect();
     }
     policy
 }

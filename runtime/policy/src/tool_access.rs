@@ -102,11 +102,11 @@ impl Guard for ToolAccessGuard {
             },
             CallKind::Resource | CallKind::Prompt | CallKind::Method => "no tool is called".to_owned(),
         };
-        if let Some((max, rule)) = &self.max_args_size {
-            if u64::try_from(call.args_size).unwrap_or(u64::MAX) > *max {
-                let details = format!("the arguments have {} bytes, {max} are allowed", call.args_size);
-                return Ok(denied("the arguments are larger than the policy permits", rule, details));
-            }
+        if let Some((max, rule)) = &self.max_args_size
+            && u64::try_from(call.args_size).unwrap_or(u64::MAX) > *max
+        {
+            let details = format!("the arguments have {} bytes, {max} are allowed", call.args_size);
+            return Ok(denied("the arguments are larger than the policy permits", rule, details));
         }
         Ok(Verdict::Allow { details })
     }

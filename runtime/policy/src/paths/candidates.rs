@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
+use chio_json::strict;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// How often JSON inside a string inside JSON is opened.
@@ -98,16 +100,20 @@ fn string<T>(
     visit: &mut dyn FnMut(Candidate<'_>) -> ControlFlow<T>,
 ) -> ControlFlow<T> {
     if name == Speaks::OfText {
-        return match text.contains(['\n', '\r']) {
+        return match is_sentence(text) {
             true => ControlFlow::Continue(()),
             false => visit(Candidate { text, kind: Kind::Prose, place }),
         };
     }
     visit(Candidate { text, kind: Kind::Path, place })?;
     let trimmed = text.trim();
+    let mut name = name;
     if embedded > 0 && trimmed.starts_with(['{', '[']) && trimmed.ends_with(['}', ']']) {
-        if let Ok(inner) = serde_json::from_str::<Value>(trimmed) {
-            return value(&inner, place, name, embedded - 1, visit);
+        match strict::parse(trimmed) {
+            Ok(inner) => return value(&inner, place, name, embedded - 1, visit),
+            // With a member written twice, say: the tool may see the one that a parser drops. Every word counts.
+            Err(_) if serde_json::from_str::<IgnoredAny>(trimmed).is_ok() => name = Speaks::OfCommands,
+            Err(_) => {}
         }
     }
     let words: fn(char) -> bool = match name {
@@ -137,6 +143,15 @@ fn is_web_address(word: &str) -> bool {
     ["http://", "https://", "ws://", "wss://"]
         .iter()
         .any(|scheme| word.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}
+
+/// Whether the value of an argument that holds text is text indeed: several lines, or several words that do not begin
+/// like a path.
+fn is_sentence(text: &str) -> bool {
+    let trimmed = text.trim();
+    let drive = matches!(trimmed.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    let anchored = drive || trimmed.starts_with(['/', '\\', '~', '.', '$', '%']);
+    text.contains(['\n', '\r']) || (!anchored && trimmed.contains(char::is_whitespace))
 }
 
 /// Whether the text is a list of words rather than a sentence: no part of it contains white space.

@@ -17,8 +17,9 @@
 //!   or line ends; plural names also by spaces;
 //! - under a name that speaks of commands (`command`, `args`, `script`, …): every word. The shell can still hide a
 //!   name from us (`cat .e*`); keeping such tools in check is the business of a shell guard, this is the cheap half;
-//! - under a name that speaks of text (`content`, `message`, `query`, …): only the whole value, and only if it is a
-//!   single line. Otherwise nobody could write a `.gitignore` or a README that mentions `.env`;
+//! - under a name that speaks of text (`content`, `message`, `query`, …): only the whole value, and only if it is
+//!   a single line that is one word or begins like a path. Otherwise nobody could write a `.gitignore`, a README that
+//!   mentions `.env`, or a message about it;
 //! - under a name that says what to leave out (`excludePatterns`, `ignore`, …): not at all. `["node_modules", ".git"]`
 //!   there is the opposite of an access;
 //! - under any other name: the whole value, and its parts if it looks like a list rather than a sentence.

@@ -8,6 +8,9 @@ use super::decode::{caseless, look_alikes, percent};
 /// How often a string may be percent-encoded over itself before it is refused.
 const MAX_ENCODINGS: usize = 5;
 
+/// How many prefixes that end in a colon are taken off, as in `git:HEAD:.env`.
+const MAX_SCHEMES: usize = 4;
+
 /// One reading of a candidate: segments joined by single slashes, with a leading slash if the path is absolute.
 ///
 /// Leading `..` segments of a relative path are dropped: from an unknown directory they lead anywhere, so what follows
@@ -85,33 +88,36 @@ impl Texts {
         }
     }
 
-    /// Takes the path out of a URI.
+    /// Takes the path out of a URI, and out of what revisions and remote copies look like: `git:HEAD:.env`.
     fn scheme(&mut self, text: &str) {
-        let Some((scheme, rest)) = split_scheme(text) else {
-            self.cut(text);
-            return;
-        };
-        let remote = ["http", "https", "ws", "wss", "data", "mailto"]
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known));
-        if remote && self.kind != Kind::Uri {
+        if self.kind != Kind::Uri
+            && let Some(start) = web_address(text)
+        {
             // `https:` is also a legal directory name, which `..` leaves again.
             if text.contains("/..") || text.contains("\\..") {
                 self.cut(text);
             }
+            let before = text.get(..start).unwrap_or_default().trim_end();
+            if !before.is_empty() {
+                self.scheme(before);
+            }
             return;
         }
-        let rest = rest.trim_start();
-        match rest.strip_prefix("//") {
-            Some(hierarchy) => {
-                self.cut(hierarchy);
-                if let Some(authority_end) = hierarchy.find('/') {
-                    self.cut(hierarchy.get(authority_end..).unwrap_or_default());
-                }
-            }
-            None => self.cut(rest),
-        }
         self.cut(text);
+        let mut rest = text;
+        for _ in 0..MAX_SCHEMES {
+            let Some(after) = after_scheme(rest) else { break };
+            match after.strip_prefix("//") {
+                Some(hierarchy) => {
+                    self.cut(hierarchy);
+                    if let Some(authority_end) = hierarchy.find('/') {
+                        self.cut(hierarchy.get(authority_end..).unwrap_or_default());
+                    }
+                }
+                None => self.cut(after),
+            }
+            rest = after;
+        }
     }
 
     /// With and without a query or fragment.
@@ -129,13 +135,27 @@ impl Texts {
     }
 }
 
-/// The scheme of a URI and what follows the colon. One letter is a drive, and a space after the colon is prose.
-fn split_scheme(text: &str) -> Option<(&str, &str)> {
+/// What follows the scheme of a URI. One letter is a drive, and a space after the colon is prose.
+fn after_scheme(text: &str) -> Option<&str> {
     let (scheme, rest) = text.split_once(':')?;
     let legal = scheme.len() > 1
-        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    (legal && !rest.starts_with(char::is_whitespace)).then_some((scheme, rest))
+        && scheme.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | '/'));
+    (legal && !rest.starts_with(char::is_whitespace)).then_some(rest)
+}
+
+/// Where the first web address of the text starts, if it starts the text or follows white space.
+fn web_address(text: &str) -> Option<usize> {
+    text.match_indices(':').find_map(|(colon, _)| {
+        let before = text.get(..colon)?;
+        let scheme = before.rsplit(char::is_whitespace).next().unwrap_or(before);
+        let known = |list: &[&str]| list.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        let address = match text.get(colon..).is_some_and(|rest| rest.starts_with("://")) {
+            true => known(&["http", "https", "ws", "wss"]),
+            false => known(&["data", "mailto"]) && colon == scheme.len(),
+        };
+        address.then_some(colon - scheme.len())
+    })
 }
 
 /// Adds the forms of one text.
