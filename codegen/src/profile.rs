@@ -23,6 +23,13 @@ const TAKEN: &[&str] = &[
     "Self", "Serialize", "Serializer", "Signed", "Some", "String", "Tagged", "TypeAlias", "TypedDict", "Vec",
 ];
 
+/// Keywords of Python in lower case, none of which can name a member of a `TypedDict` class.
+const PYTHON_KEYWORDS: &[&str] = &[
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
+    "return", "try", "while", "with", "yield",
+];
+
 /// Reads the model out of the bundle.
 ///
 /// # Errors
@@ -113,6 +120,10 @@ impl Reader<'_> {
             self.refuse(&place.at("x-chio-union"), "must be {\"tag\": NAME} or {\"tag\": NAME, \"content\": NAME}");
             return None;
         };
+        if content.as_ref() == Some(&tag) {
+            self.refuse(&place.at("x-chio-union"), "the tag and the content are different members");
+            return None;
+        }
         let branches = schema.get("oneOf").and_then(Value::as_array);
         let Some(branches) = branches.filter(|branches| !branches.is_empty()) else {
             self.refuse(place, "`x-chio-union` needs `oneOf` with at least one branch");
@@ -254,6 +265,9 @@ impl Reader<'_> {
         if !plain {
             self.refuse(place, format!("the field name `{name}` is not in snake case, as fields of this protocol are"));
         }
+        if PYTHON_KEYWORDS.contains(&name) {
+            self.refuse(place, format!("the field name `{name}` is a keyword of Python and cannot be declared there"));
+        }
         if let Some(other) = idents.insert(pascal(name), name.to_owned()) {
             self.refuse(place, format!("the field names `{other}` and `{name}` differ only in their underscores"));
         }
@@ -317,6 +331,9 @@ impl Reader<'_> {
             self.refuse(place, "a named string without a rule says nothing: write \"type\": \"string\" where it is used");
             return None;
         }
+        if text.min_length > text.max_length && text.max_length.is_some() {
+            self.refuse(place, "`minLength` is above `maxLength`; nothing could ever satisfy the schema");
+        }
         if let Some(pattern) = &text.pattern {
             self.pattern(&place.at("pattern"), pattern);
         }
@@ -329,6 +346,8 @@ impl Reader<'_> {
             self.refuse(place, "a pattern is plain ASCII and anchored with ^ and $");
         } else if pattern.contains('\\') || pattern.contains("(?") {
             self.refuse(place, "a pattern uses neither escapes nor (?…) groups, which engines read differently");
+        } else if let Err(error) = regress::Regex::new(pattern) {
+            self.refuse(place, format!("the pattern does not compile: {error}"));
         }
     }
 

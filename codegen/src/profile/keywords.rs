@@ -66,6 +66,7 @@ fn reason(keyword: &str, value: Option<&Value>) -> String {
         "$id" | "$anchor" | "$dynamicRef" | "$dynamicAnchor" | "$vocabulary" => {
             "schemas refer to each other by path, `file.schema.json#/$defs/Name`"
         }
+        known if ANY_TYPE.contains(&known) => "it does not go with what stands beside it",
         _ => "the generator does not know this keyword and would drop it silently",
     };
     format!("`{keyword}` is not accepted here: {why}")
