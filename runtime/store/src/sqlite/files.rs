@@ -1,7 +1,6 @@
 //! Files and directories that only their owner may read: receipts hold arguments, and arguments hold anything.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
 use std::path::Path;
 
 use crate::error::StoreError;
@@ -24,12 +23,11 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Creates an empty file unless it exists. An existing one is not even opened: closing any descriptor of a database
-/// would drop the locks that SQLite holds on it in this process.
-pub(super) fn touch(path: &Path) -> Result<(), StoreError> {
+/// Creates an empty file. One that exists is not even opened: closing any descriptor of a database would drop the locks
+/// that SQLite holds on it in this process.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     match private().create_new(true).open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::io("creating", path, &error)),
     }
 }

@@ -191,16 +191,14 @@ impl Examination<'_> {
         let count = |sql: &str| -> Result<u64, StoreError> {
             Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
         };
+        let receipts = count("SELECT count(*) FROM receipts")?;
         let nonces = count("SELECT count(*) FROM nonces")?;
         let revocations = count("SELECT count(*) FROM revocations")?;
         let last_revocation = count("SELECT coalesce(max(seq), 0) FROM revocations")?;
         let row = self.row;
         self.report.revocations = revocations;
-        if row.size != self.report.receipts {
-            self.problem(format!(
-                "{} receipts are counted, {} were followed",
-                row.size, self.report.receipts
-            ));
+        if row.size != receipts {
+            self.problem(format!("{} receipts are counted, {receipts} are stored", row.size));
         }
         if row.nonces != nonces {
             self.problem(format!("{} nonces are counted, {nonces} are stored", row.nonces));

@@ -39,8 +39,7 @@ pub(super) fn open(dir: &Path, options: &SqliteOptions) -> Result<Opened, StoreE
     let directory = Lock::acquire(&dir.join(super::LOCK))?;
     let witnesses = read_witnesses(dir)?;
     let log_left_behind = std::fs::metadata(dir.join(super::WAL)).is_ok_and(|wal| wal.len() > 0);
-    create_database(dir, &witnesses)?;
-    let connection = schema::open_for_writing(dir, options.busy_timeout)?;
+    let connection = open_database(dir, &witnesses, options)?;
     let row = StateRow::read(&connection)?;
 
     let (head, record, anchor) = match (witnesses.head, witnesses.anchor) {
@@ -56,6 +55,7 @@ pub(super) fn open(dir: &Path, options: &SqliteOptions) -> Result<Opened, StoreE
     }
     bring_forward(&connection, dir, &head, &anchor)?;
 
+    schema::keep_log_on_close(&connection, false)?;
     let instance = Instance::announce(dir, &directory)?;
     let mut named = open_instances(&connection)?;
     named.insert(instance.id);
@@ -72,24 +72,32 @@ pub(super) fn read_witnesses(dir: &Path) -> Result<Witnesses, StoreError> {
     Ok(Witnesses { head, anchor: Anchor::read(dir)? })
 }
 
-/// Creates the database file, unless witnesses remember one that is gone.
-fn create_database(dir: &Path, witnesses: &Witnesses) -> Result<(), StoreError> {
+/// Opens the database, creating what is missing, unless the witnesses remember that there was more.
+fn open_database(dir: &Path, witnesses: &Witnesses, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let remembered = witnesses.head.as_ref().map_or(0, |(_, record)| record.generation);
+    let gone = || StoreError::RolledBack {
+        path: dir.to_owned(),
+        witness: "head",
+        unit: "changes",
+        expected: remembered,
+        found: 0,
+    };
     let database = dir.join(super::DATABASE);
     let exists = database.try_exists().map_err(|error| StoreError::io("looking for", &database, &error))?;
-    if exists {
-        return Ok(());
+    if !exists {
+        if remembered > 0 {
+            return Err(gone());
+        }
+        files::create(&database)?;
     }
-    let remembered = witnesses.head.as_ref().map_or(0, |(_, record)| record.generation);
-    if remembered > 0 {
-        return Err(StoreError::RolledBack {
-            path: dir.to_owned(),
-            witness: "head",
-            unit: "changes",
-            expected: remembered,
-            found: 0,
-        });
+    let (mut connection, format) = schema::open_for_writing(dir, options.busy_timeout)?;
+    if format == 0 {
+        if remembered > 0 {
+            return Err(gone());
+        }
+        schema::create(&mut connection, dir)?;
     }
-    files::touch(&database)
+    Ok(connection)
 }
 
 fn found_witnesses(dir: &Path, row: &StateRow) -> Result<(HeadFile, HeadRecord, Anchor), StoreError> {
@@ -139,7 +147,7 @@ pub(super) fn fsck(dir: &Path, verify: &CheckpointVerifier) -> Result<FsckReport
 /// [`SqliteStore::re_anchor`](super::SqliteStore::re_anchor).
 pub(super) fn re_anchor(dir: &Path, verify: &CheckpointVerifier) -> Result<FsckReport, StoreError> {
     let directory = Lock::acquire(&dir.join(super::LOCK))?;
-    let connection = schema::open_for_writing(dir, SqliteOptions::default().busy_timeout)?;
+    let (connection, _) = schema::open_for_writing(dir, SqliteOptions::default().busy_timeout)?;
     if let Some(id) = living_instance(dir, &directory)? {
         return Err(StoreError::Busy {
             reason: format!("another process (instance {id}) works on this store"),

@@ -7,7 +7,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -100,40 +101,41 @@ CREATE TABLE stops (
 ) STRICT;
 ";
 
-/// Opens the connection that writes, creating the tables when the file is new.
-pub(super) fn open_for_writing(dir: &Path, busy_timeout: Duration) -> Result<Connection, StoreError> {
-    let mut connection = Connection::open_with_flags(
+/// Opens the connection that writes. Returns it with the format number it found: 0 for a database without tables.
+pub(super) fn open_for_writing(dir: &Path, busy_timeout: Duration) -> Result<(Connection, u32), StoreError> {
+    let connection = Connection::open_with_flags(
         dir.join(super::DATABASE),
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(busy_timeout)?;
-    // Before the first table exists; afterwards it has no effect.
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    // A database that is refused must be left as it was found, its log included.
+    keep_log_on_close(&connection, true)?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
 
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let format: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match format {
-        FORMAT => drop(transaction),
-        0 => create(transaction, dir)?,
-        found => return Err(StoreError::UnknownFormat { path: dir.to_owned(), found, supported: FORMAT }),
+    let format: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format != FORMAT && format != 0 {
+        return Err(StoreError::UnknownFormat { path: dir.to_owned(), found: format, supported: FORMAT });
     }
-    Ok(connection)
+    Ok((connection, format))
 }
 
-fn create(transaction: Transaction<'_>, dir: &Path) -> Result<(), StoreError> {
+/// Creates the tables.
+pub(super) fn create(connection: &mut Connection, dir: &Path) -> Result<(), StoreError> {
     let foreign: Option<String> =
-        transaction.query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional()?;
+        connection.query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0)).optional()?;
     if let Some(table) = foreign {
         return Err(StoreError::Damaged {
             path: dir.to_owned(),
             detail: format!("the database has a table {table} but no format number, so it is not ours"),
         });
     }
+    // Outside a transaction, and before the first table exists. It stays with the file.
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(TABLES)?;
     transaction.execute(
         "INSERT INTO state (id, store, generation, size, root, next_intent, nonces, revocations, control)
@@ -143,6 +145,12 @@ fn create(transaction: Transaction<'_>, dir: &Path) -> Result<(), StoreError> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Usually the last connection to close copies the log into the database and removes it.
+pub(super) fn keep_log_on_close(connection: &Connection, keep: bool) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
 
