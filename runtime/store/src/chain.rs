@@ -22,7 +22,8 @@ pub fn verify_checkpoint(
     if !trusted.contains(&body.kernel_key) {
         return Err(format!("it is signed by {}, which is not a trusted key", body.kernel_key));
     }
-    if (body.checkpoint_seq, body.tree_size, body.merkle_root) != (stored.seq, stored.tree_size, stored.root) {
+    if (body.checkpoint_seq, body.tree_size, body.merkle_root) != (stored.seq, stored.tree_size, stored.root)
+    {
         return Err("it speaks about another number, size or root than it is stored for".to_owned());
     }
     let named = match previous {

@@ -54,7 +54,8 @@ fn as_child() {
             "intents" => intents(Path::new(&dir)).await,
             "recover" => recover(Path::new(&dir)).await,
             "revoke" => {
-                let revocation = Revocation { capability_id: "cap".into(), reason: "lost".into(), revoked_at: NOW };
+                let revocation =
+                    Revocation { capability_id: "cap".into(), reason: "lost".into(), revoked_at: NOW };
                 assert!(open(Path::new(&dir)).revoke(revocation).await.unwrap());
             }
             "open" => drop(open(Path::new(&dir))),
@@ -229,10 +230,12 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         let mut killed = child("work", dir.path()).spawn().unwrap();
         let mut said = lines(&mut killed);
         assert_eq!(said.next().as_deref(), Some("open"));
+        // Read while it works, or it would wait for room in the pipe.
+        let said = std::thread::spawn(move || said.collect::<Vec<_>>());
         std::thread::sleep(Duration::from_millis(40 + 37 * (round % 5)));
         killed.kill().unwrap();
         killed.wait().unwrap();
-        for line in said {
+        for line in said.join().unwrap() {
             if let Some(id) = line.strip_prefix("ran ") {
                 ran.insert(id.to_owned());
             } else if let Some(id) = line.strip_prefix("acknowledged ") {
@@ -254,7 +257,10 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             }
             let report = store.fsck(trusting()).await.unwrap();
             assert_eq!((report.open_intents, report.problems), (0, Vec::new()));
-            assert_eq!(store.budget("cap", 0).await.unwrap(), BudgetUsage { settled: report.receipts, reserved: 0 });
+            assert_eq!(
+                store.budget("cap", 0).await.unwrap(),
+                BudgetUsage { settled: report.receipts, reserved: 0 }
+            );
         });
     }
     assert!(!acknowledged.is_empty());
@@ -349,7 +355,10 @@ async fn what_was_taken_survives_a_restart() {
         assert_eq!(refused(store.admit(call.clone()).await.unwrap()), chio_store::Refusal::Replay);
         let mut rebound = admission("cap");
         rebound.token = token_with_text("cap", "another");
-        assert!(matches!(refused(store.admit(rebound).await.unwrap()), chio_store::Refusal::IdRebound { .. }));
+        assert!(matches!(
+            refused(store.admit(rebound).await.unwrap()),
+            chio_store::Refusal::IdRebound { .. }
+        ));
         // Left open when the store ends: its outcome is unknown.
         call.nonce = None;
         admitted(store.admit(call.clone()).await.unwrap());

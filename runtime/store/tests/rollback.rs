@@ -147,7 +147,8 @@ async fn an_older_log_beside_the_database_is_refused() {
     }
     fs::remove_file(crashed.join("chio.db-shm")).unwrap();
     assert!(matches!(refused(&crashed), StoreError::RolledBack { witness: "head", .. }));
-    let evidence = |name| fs::read(crashed.join(name)).unwrap() == fs::read(scene.backup().join(name)).unwrap();
+    let evidence =
+        |name| fs::read(crashed.join(name)).unwrap() == fs::read(scene.backup().join(name)).unwrap();
     assert!(evidence("chio.db") && evidence("chio.db-wal"), "a refused store is left as it was found");
     // Without its log the database is older still.
     fs::remove_file(crashed.join("chio.db-wal")).unwrap();
@@ -379,6 +380,7 @@ async fn another_format_or_a_foreign_database_is_refused() {
 
     let scene = Scene::new();
     fs::create_dir(scene.dir()).unwrap();
-    fs::write(scene.dir().join("chio.db"), "this is not a database, whatever its name says".repeat(100)).unwrap();
+    fs::write(scene.dir().join("chio.db"), "this is not a database, whatever its name says".repeat(100))
+        .unwrap();
     assert!(matches!(refused(&scene.dir()), StoreError::Unavailable { .. }));
 }

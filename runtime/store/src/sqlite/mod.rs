@@ -102,10 +102,11 @@ struct Shared {
 }
 
 impl Shared {
-    fn poison(&self, reason: &str) {
+    fn poison(&self, reason: &str) -> StoreError {
         tracing::error!(reason, "the store shuts itself down");
         // The first reason is the interesting one.
-        drop(self.poison.set(reason.to_owned()));
+        let reason = self.poison.get_or_init(|| reason.to_owned());
+        StoreError::Poisoned { reason: reason.clone() }
     }
 
     fn poisoned(&self) -> Option<StoreError> {

@@ -73,7 +73,11 @@ pub(super) fn read_witnesses(dir: &Path) -> Result<Witnesses, StoreError> {
 }
 
 /// Opens the database, creating what is missing, unless the witnesses remember that there was more.
-fn open_database(dir: &Path, witnesses: &Witnesses, options: &SqliteOptions) -> Result<Connection, StoreError> {
+fn open_database(
+    dir: &Path,
+    witnesses: &Witnesses,
+    options: &SqliteOptions,
+) -> Result<Connection, StoreError> {
     let remembered = witnesses.head.as_ref().map_or(0, |(_, record)| record.generation);
     let gone = || StoreError::RolledBack {
         path: dir.to_owned(),

@@ -66,18 +66,13 @@ impl Writer {
 
     /// Starts the thread. It ends when every sender is gone.
     pub(super) fn start(self, queue: mpsc::Receiver<Queued>) -> Result<JoinHandle<()>, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let run = move || {
-            if catch_unwind(AssertUnwindSafe(|| self.run(queue))).is_err() {
-                shared.poison("the writer thread panicked");
-            }
-        };
-        std::thread::Builder::new().name("chio-store-writer".to_owned()).spawn(run).map_err(|error| {
-            StoreError::Unavailable {
+        std::thread::Builder::new()
+            .name("chio-store-writer".to_owned())
+            .spawn(move || self.run(queue))
+            .map_err(|error| StoreError::Unavailable {
                 reason: format!("the writer thread could not be started: {error}"),
                 hint: "allow this user more threads",
-            }
-        })
+            })
     }
 
     fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
@@ -102,13 +97,23 @@ impl Writer {
     }
 
     fn serve(&mut self, mut batch: Vec<Queued>) {
-        let done = self.shared.poisoned().map_or(Ok(()), Err).and_then(|()| self.transact(&mut batch));
+        let done = match self.shared.poisoned() {
+            Some(poisoned) => Err(poisoned),
+            None => self.transact_or_poison(&mut batch),
+        };
         if let Err(error) = &done {
             tracing::error!(%error, requests = batch.len(), "a transaction failed; nobody was acknowledged");
         }
         for queued in batch {
             queued.answer(done.as_ref().err());
         }
+    }
+
+    /// After a panic nobody knows what the memory of this thread is worth, so nothing is done with it any more. The
+    /// unwinding has rolled the transaction back.
+    fn transact_or_poison(&mut self, batch: &mut [Queued]) -> Result<(), StoreError> {
+        let caught = catch_unwind(AssertUnwindSafe(|| self.transact(batch)));
+        caught.unwrap_or_else(|_| Err(self.shared.poison("the writer thread panicked")))
     }
 
     fn transact(&mut self, batch: &mut [Queued]) -> Result<(), StoreError> {
@@ -182,7 +187,7 @@ impl Writer {
             matches!(sqlite.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)
         });
         if sync_failed {
-            self.shared.poison("the disk refused to sync a commit");
+            return self.shared.poison(&format!("the disk refused to sync a commit ({error})"));
         }
         error.into()
     }
