@@ -81,7 +81,8 @@ impl Bundle {
             }
             if let Err(error) = jsonschema::meta::validate(&schema) {
                 let place = Place { file: file.clone(), pointer: error.instance_path().to_string() };
-                refusals.push(Refusal { place, reason: format!("not a JSON Schema of draft 2020-12: {error}") });
+                refusals
+                    .push(Refusal { place, reason: format!("not a JSON Schema of draft 2020-12: {error}") });
                 continue;
             }
             bundle.add_file(place, schema, &mut refusals);
@@ -113,7 +114,8 @@ impl Bundle {
 
     fn add_type(&mut self, name: String, place: Place, schema: Value, refusals: &mut Vec<Refusal>) {
         if let Some((other, _)) = self.types.get(&name) {
-            let reason = format!("the name {name} is taken by {other}; names are unique over the specification");
+            let reason =
+                format!("the name {name} is taken by {other}; names are unique over the specification");
             refusals.push(Refusal { place, reason });
             return;
         }

@@ -57,8 +57,13 @@ fn document(file: &str, about: &str, schema: &Value, text: &mut String) -> Resul
 }
 
 fn members(schema: &Map<String, Value>, text: &mut String) -> Result<()> {
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     text.push_str("\n| Member | Type | Default | Meaning |\n|---|---|---|---|\n");
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let default = match property.get("default") {

@@ -38,7 +38,8 @@ impl std::error::Error for Stale {}
 /// edited, added or removed.
 pub fn freshness(root: &Path) -> Result<String, Stale> {
     let stale = |what: String| Stale { what };
-    let unreadable = |what: &str, error: &io::Error| Stale { what: format!("{what} cannot be read ({error})") };
+    let unreadable =
+        |what: &str, error: &io::Error| Stale { what: format!("{what} cannot be read ({error})") };
 
     let manifest = std::fs::read_to_string(root.join("generated").join(MANIFEST))
         .map_err(|error| unreadable("generated/MANIFEST", &error))?;
@@ -82,7 +83,9 @@ pub(crate) fn spec_digest(root: &Path) -> io::Result<String> {
 /// The digest of the generator's own sources.
 pub(crate) fn generator_digest(root: &Path) -> io::Result<String> {
     let mut files = vec!["codegen/Cargo.toml".to_owned()];
-    files.extend(tree::files(&root.join("codegen/src"))?.into_iter().map(|file| format!("codegen/src/{file}")));
+    files.extend(
+        tree::files(&root.join("codegen/src"))?.into_iter().map(|file| format!("codegen/src/{file}")),
+    );
     digest::of_files(root, &files)
 }
 

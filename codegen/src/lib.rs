@@ -67,7 +67,8 @@ mod generate {
         let mut schemas = BTreeMap::new();
         for path in tree::files(&root.join("spec/schemas")).context("reading spec/schemas")? {
             let file = format!("spec/schemas/{path}");
-            let text = std::fs::read_to_string(root.join(&file)).with_context(|| format!("reading {file}"))?;
+            let text =
+                std::fs::read_to_string(root.join(&file)).with_context(|| format!("reading {file}"))?;
             schemas.insert(file, text);
         }
         let model = model(&schemas)?;

@@ -48,13 +48,16 @@ pub(crate) fn declarations(model: &Model) -> Result<BTreeMap<String, syn::Item>>
         definitions.entry(name.clone()).or_insert_with(|| json!({}));
         settings.with_replacement(name, rust, std::iter::empty());
     }
-    let expected: Vec<String> = definitions.keys().filter(|name| !replaced.contains_key(*name)).cloned().collect();
+    let expected: Vec<String> =
+        definitions.keys().filter(|name| !replaced.contains_key(*name)).cloned().collect();
     let definitions = definitions
         .into_iter()
         .map(|(name, schema)| Ok((name, serde_json::from_value(schema)?)))
         .collect::<Result<Vec<(String, Schema)>>>()?;
     let mut space = typify::TypeSpace::new(&settings);
-    space.add_ref_types(definitions).map_err(|error| anyhow!("typify refused the lowered schemas: {error}"))?;
+    space
+        .add_ref_types(definitions)
+        .map_err(|error| anyhow!("typify refused the lowered schemas: {error}"))?;
     let file: syn::File = syn::parse2(space.to_stream()).context("typify's output is not Rust")?;
 
     let mut declarations = BTreeMap::new();
@@ -82,8 +85,11 @@ fn signed(name: &str) -> String {
 }
 
 fn object(object: &Struct) -> Value {
-    let properties: BTreeMap<&str, Value> =
-        object.fields.iter().map(|field| (field.name.as_str(), nullable(&field.shape, field.presence))).collect();
+    let properties: BTreeMap<&str, Value> = object
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), nullable(&field.shape, field.presence)))
+        .collect();
     let required: Vec<&str> = object
         .fields
         .iter()

@@ -62,7 +62,9 @@ fn run() -> Result<ExitCode> {
 /// The repository: cargo tells where this package stands in it; run by hand, it is the present folder.
 fn root() -> Result<PathBuf> {
     match std::env::var_os("CARGO_MANIFEST_DIR") {
-        Some(package) => Ok(PathBuf::from(package).parent().context("the package stands in no folder")?.to_owned()),
+        Some(package) => {
+            Ok(PathBuf::from(package).parent().context("the package stands in no folder")?.to_owned())
+        }
         None => std::env::current_dir().context("the present folder is gone"),
     }
 }

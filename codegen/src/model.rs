@@ -197,7 +197,10 @@ impl Model {
     }
 
     fn has_content(&self, union: &str) -> bool {
-        matches!(self.types.get(union).map(|found| &found.kind), Some(Kind::Union(Union { content: Some(_), .. })))
+        matches!(
+            self.types.get(union).map(|found| &found.kind),
+            Some(Kind::Union(Union { content: Some(_), .. }))
+        )
     }
 }
 

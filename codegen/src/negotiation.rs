@@ -96,11 +96,16 @@ impl Negotiation {
     /// # Errors
     /// A file that its schema refuses, or a rejection that the error registry does not know.
     pub fn read(root: &Path, registry: &Registry) -> Result<Self> {
-        let found: Self = serde_json::from_value(read_checked(root, FILE, META)?).with_context(|| FILE.to_owned())?;
+        let found: Self =
+            serde_json::from_value(read_checked(root, FILE, META)?).with_context(|| FILE.to_owned())?;
         let surfaces = &found.surfaces;
-        for rejection in [&surfaces.native_chio.connection_rejection, &surfaces.hosted_mcp.connection_rejection] {
+        for rejection in
+            [&surfaces.native_chio.connection_rejection, &surfaces.hosted_mcp.connection_rejection]
+        {
             let known = registry.codes.iter().find(|entry| entry.code == rejection.chio_error_code);
-            let known = known.with_context(|| format!("{FILE}: the registry has no error {}", rejection.chio_error_code))?;
+            let known = known.with_context(|| {
+                format!("{FILE}: the registry has no error {}", rejection.chio_error_code)
+            })?;
             if let Some(code) = rejection.jsonrpc_code {
                 ensure!(
                     code == known.jsonrpc_code,

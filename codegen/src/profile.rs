@@ -12,22 +12,53 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::bundle::{Bundle, Place, Refusal};
-use crate::model::{Field, Kind, Model, NATIVES, Native, Presence, Shape, Struct, Tag, Text, Type, Union, Variant, pascal};
+use crate::model::{
+    Field, Kind, Model, NATIVES, Native, Presence, Shape, Struct, Tag, Text, Type, Union, Variant, pascal,
+};
 
 type Object = Map<String, Value>;
 
 /// Names that a type cannot have, because generated code uses them for something else.
 const TAKEN: &[&str] = &[
-    "Adjacent", "Any", "Box", "Category", "Deserialize", "Deserializer", "Display", "Err", "ErrorCode", "FromStr", "IntEnum",
-    "InvalidValue", "Json", "LazyLock", "Literal", "None", "NotRequired", "Ok", "Option", "Regex", "Result", "Retry",
-    "Self", "Serialize", "Serializer", "Signed", "Some", "String", "Tagged", "TypeAlias", "TypedDict", "Vec",
+    "Adjacent",
+    "Any",
+    "Box",
+    "Category",
+    "Deserialize",
+    "Deserializer",
+    "Display",
+    "Err",
+    "ErrorCode",
+    "FromStr",
+    "IntEnum",
+    "InvalidValue",
+    "Json",
+    "LazyLock",
+    "Literal",
+    "None",
+    "NotRequired",
+    "Ok",
+    "Option",
+    "Regex",
+    "Result",
+    "Retry",
+    "Self",
+    "Serialize",
+    "Serializer",
+    "Signed",
+    "Some",
+    "String",
+    "Tagged",
+    "TypeAlias",
+    "TypedDict",
+    "Vec",
 ];
 
 /// Keywords of Python in lower case, none of which can name a member of a `TypedDict` class.
 const PYTHON_KEYWORDS: &[&str] = &[
-    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
-    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
-    "return", "try", "while", "with", "yield",
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
+    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not",
+    "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
 /// Reads the model out of the bundle.
@@ -95,7 +126,10 @@ impl Reader<'_> {
             _ => {
                 let known = self.allow(place, schema, keywords::ANY_TYPE);
                 if known {
-                    self.refuse(place, "a type is an object, a union, an enumeration or a constrained string");
+                    self.refuse(
+                        place,
+                        "a type is an object, a union, an enumeration or a constrained string",
+                    );
                 }
                 None
             }
@@ -117,7 +151,10 @@ impl Reader<'_> {
         let (tag, content) = (member("tag"), member("content"));
         let expected = 1 + usize::from(content.is_some());
         let (Some(tag), true) = (tag, marker.len() == expected) else {
-            self.refuse(&place.at("x-chio-union"), "must be {\"tag\": NAME} or {\"tag\": NAME, \"content\": NAME}");
+            self.refuse(
+                &place.at("x-chio-union"),
+                "must be {\"tag\": NAME} or {\"tag\": NAME, \"content\": NAME}",
+            );
             return None;
         };
         if content.as_ref() == Some(&tag) {
@@ -154,7 +191,8 @@ impl Reader<'_> {
             let body = self.reference(place, reference)?;
             let (_, target) = self.bundle.types.get(&body)?;
             let Some(tag) = const_of(target, &union.tag) else {
-                let reason = format!("{body} lacks the tag: a required `{}` with a string `const`", union.tag);
+                let reason =
+                    format!("{body} lacks the tag: a required `{}` with a string `const`", union.tag);
                 self.refuse(place, reason);
                 return None;
             };
@@ -162,7 +200,8 @@ impl Reader<'_> {
         }
 
         let Some(tag) = const_of(&Value::Object(branch.clone()), &union.tag) else {
-            let reason = format!("the branch lacks the tag: a required `{}` with a string `const`", union.tag);
+            let reason =
+                format!("the branch lacks the tag: a required `{}` with a string `const`", union.tag);
             self.refuse(place, reason);
             return None;
         };
@@ -178,7 +217,12 @@ impl Reader<'_> {
         Some(Variant { tag, body })
     }
 
-    fn object(&mut self, place: &Place, schema: &Object, branch_of: Option<(&str, &Union)>) -> Option<Struct> {
+    fn object(
+        &mut self,
+        place: &Place,
+        schema: &Object,
+        branch_of: Option<(&str, &Union)>,
+    ) -> Option<Struct> {
         self.allow(place, schema, keywords::OBJECT);
         if schema.get("type").and_then(Value::as_str) != Some("object") {
             self.refuse(place, "a branch of a union is an object: it needs \"type\": \"object\"");
@@ -251,7 +295,8 @@ impl Reader<'_> {
         let mut required = BTreeSet::new();
         for name in names.into_iter().flatten().filter_map(Value::as_str) {
             if !properties.contains_key(name) {
-                let reason = format!("`{name}` is required but is no property; nothing could ever satisfy the schema");
+                let reason =
+                    format!("`{name}` is required but is no property; nothing could ever satisfy the schema");
                 self.refuse(&place.at("required"), reason);
             }
             required.insert(name.to_owned());
@@ -263,19 +308,31 @@ impl Reader<'_> {
         let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !plain {
-            self.refuse(place, format!("the field name `{name}` is not in snake case, as fields of this protocol are"));
+            self.refuse(
+                place,
+                format!("the field name `{name}` is not in snake case, as fields of this protocol are"),
+            );
         }
         if PYTHON_KEYWORDS.contains(&name) {
-            self.refuse(place, format!("the field name `{name}` is a keyword of Python and cannot be declared there"));
+            self.refuse(
+                place,
+                format!("the field name `{name}` is a keyword of Python and cannot be declared there"),
+            );
         }
         if let Some(other) = idents.insert(pascal(name), name.to_owned()) {
-            self.refuse(place, format!("the field names `{other}` and `{name}` differ only in their underscores"));
+            self.refuse(
+                place,
+                format!("the field names `{other}` and `{name}` differ only in their underscores"),
+            );
         }
     }
 
     fn field(&mut self, place: &Place, name: &str, property: &Value, required: bool) -> Option<Field> {
         let Some(schema) = property.as_object() else {
-            self.refuse(place, "a field is declared by a schema object; say `x-chio-opaque` where any JSON is meant");
+            self.refuse(
+                place,
+                "a field is declared by a schema object; say `x-chio-opaque` where any JSON is meant",
+            );
             return None;
         };
         let doc = self.description(place, schema);
@@ -292,7 +349,9 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if let (Presence::Optional, Shape::Array { length: crate::model::Length::Any, .. }) = (presence, &shape) {
+        if let (Presence::Optional, Shape::Array { length: crate::model::Length::Any, .. }) =
+            (presence, &shape)
+        {
             self.refuse(
                 place,
                 "an optional array needs \"minItems\": 1: absent and empty would be the same in the types, so a \
@@ -314,7 +373,8 @@ impl Reader<'_> {
             return None;
         }
         let idents: BTreeSet<String> = texts.iter().map(|text| pascal(text)).collect();
-        let starts_with_letter = idents.iter().all(|ident| ident.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let starts_with_letter =
+            idents.iter().all(|ident| ident.starts_with(|c: char| c.is_ascii_alphabetic()));
         if idents.len() != texts.len() || !starts_with_letter {
             self.refuse(&place.at("enum"), "the values do not make different names in Pascal case");
             return None;
@@ -328,7 +388,10 @@ impl Reader<'_> {
         let pattern = schema.get("pattern").and_then(Value::as_str).map(str::to_owned);
         let text = Text { min_length: limit("minLength"), max_length: limit("maxLength"), pattern };
         if text.min_length.is_none() && text.max_length.is_none() && text.pattern.is_none() {
-            self.refuse(place, "a named string without a rule says nothing: write \"type\": \"string\" where it is used");
+            self.refuse(
+                place,
+                "a named string without a rule says nothing: write \"type\": \"string\" where it is used",
+            );
             return None;
         }
         if text.min_length > text.max_length && text.max_length.is_some() {
@@ -345,7 +408,10 @@ impl Reader<'_> {
         if !pattern.starts_with('^') || !pattern.ends_with('$') || !pattern.is_ascii() {
             self.refuse(place, "a pattern is plain ASCII and anchored with ^ and $");
         } else if pattern.contains('\\') || pattern.contains("(?") {
-            self.refuse(place, "a pattern uses neither escapes nor (?…) groups, which engines read differently");
+            self.refuse(
+                place,
+                "a pattern uses neither escapes nor (?…) groups, which engines read differently",
+            );
         } else if let Err(error) = regress::Regex::new(pattern) {
             self.refuse(place, format!("the pattern does not compile: {error}"));
         }
@@ -359,7 +425,8 @@ impl Reader<'_> {
             self.refuse(&place.at("x-chio-rust"), format!("is one of {}", names.join(", ")));
             return None;
         };
-        let declared = (schema.get("type").and_then(Value::as_str), schema.get("pattern").and_then(Value::as_str));
+        let declared =
+            (schema.get("type").and_then(Value::as_str), schema.get("pattern").and_then(Value::as_str));
         if declared != (Some("string"), Some(pattern)) {
             let reason = format!("{rust} reads exactly \"type\": \"string\" with \"pattern\": \"{pattern}\"");
             self.refuse(place, reason);
@@ -372,7 +439,10 @@ impl Reader<'_> {
         match schema.get("description").and_then(Value::as_str).map(str::trim) {
             Some(text) if !text.is_empty() => text.to_owned(),
             _ => {
-                self.refuse(place, "missing description: every type and field of every output is documented by it");
+                self.refuse(
+                    place,
+                    "missing description: every type and field of every output is documented by it",
+                );
                 String::new()
             }
         }
@@ -398,17 +468,24 @@ impl Reader<'_> {
                 let place = declared.place.clone();
                 let Kind::Struct(object) = &mut declared.kind else { continue };
                 let stray = object.fields.iter().find(|field| {
-                    content.as_ref().is_some_and(|content| *content != field.name || field.presence != Presence::Required)
+                    content
+                        .as_ref()
+                        .is_some_and(|content| *content != field.name || field.presence != Presence::Required)
                 });
                 let stray = stray.map(|field| field.name.clone());
                 if let Some(tag) = &mut object.tag {
                     tag.union.clone_from(&union);
                 }
                 if object.signed {
-                    self.refuse(&place, "a branch of a union cannot be signed: refer to a signed object inside it");
+                    self.refuse(
+                        &place,
+                        "a branch of a union cannot be signed: refer to a signed object inside it",
+                    );
                 }
                 if let (Some(content), Some(stray)) = (&content, stray) {
-                    let reason = format!("a branch of {union} holds its tag and at most a required `{content}`, not `{stray}`");
+                    let reason = format!(
+                        "a branch of {union} holds its tag and at most a required `{content}`, not `{stray}`"
+                    );
                     self.refuse(&place, reason);
                 }
             }
@@ -420,7 +497,8 @@ impl Reader<'_> {
                     && let Some(union) = branches.get(name)
                 {
                     let place = declared.place.at("properties").at(&field.name);
-                    used_outside.push((place, format!("{name} is a branch of {union}; refer to {union} instead")));
+                    used_outside
+                        .push((place, format!("{name} is a branch of {union}; refer to {union} instead")));
                 }
             }
         }

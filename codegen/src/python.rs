@@ -60,7 +60,8 @@ fn types(model: &Model) -> Result<String> {
         match &declared.kind {
             Kind::Struct(object) => class(declared, object, &mut text)?,
             Kind::Union(union) => {
-                let branches: Vec<&str> = union.variants.iter().map(|variant| variant.body.as_str()).collect();
+                let branches: Vec<&str> =
+                    union.variants.iter().map(|variant| variant.body.as_str()).collect();
                 comment("", &declared.doc, &mut text)?;
                 writeln!(text, "{}: TypeAlias = Union[", declared.name)?;
                 branches.iter().try_for_each(|branch| writeln!(text, "    {branch},"))?;
@@ -91,7 +92,11 @@ fn ordered(model: &Model) -> Vec<&Type> {
         let Some(declared) = model.types.get(name).filter(|_| seen.insert(name)) else { return };
         match &declared.kind {
             Kind::Struct(object) => {
-                object.fields.iter().filter_map(|field| named(&field.shape)).for_each(|name| visit(model, name, seen, order));
+                object
+                    .fields
+                    .iter()
+                    .filter_map(|field| named(&field.shape))
+                    .for_each(|name| visit(model, name, seen, order));
             }
             Kind::Union(union) => {
                 union.variants.iter().for_each(|variant| visit(model, &variant.body, seen, order));
@@ -116,8 +121,11 @@ fn named(shape: &Shape) -> Option<&str> {
 fn class(declared: &Type, object: &Struct, text: &mut String) -> Result<()> {
     let doc = declared.doc.replace('\\', "\\\\").replace('"', "\\\"");
     writeln!(text, "\n\nclass {}(TypedDict):\n    \"\"\"{doc}\"\"\"\n", declared.name)?;
-    let mut members: Vec<(&str, String, &str)> =
-        object.fields.iter().map(|field| (field.name.as_str(), annotation(field), field.doc.as_str())).collect();
+    let mut members: Vec<(&str, String, &str)> = object
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), annotation(field), field.doc.as_str()))
+        .collect();
     if let Some(tag) = &object.tag {
         members.push((&tag.key, format!("Literal[{}]", string(&tag.value)), &tag.doc));
         members.sort();
@@ -174,7 +182,8 @@ fn errors(registry: &Registry) -> Result<String> {
          #: The registry entry of each error.\nREGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {\n    entry.code: entry\n    for entry in (\n",
     );
     for code in &registry.codes {
-        let native = code.native_wire_name.as_ref().map_or_else(|| "None".to_owned(), |native| string(native));
+        let native =
+            code.native_wire_name.as_ref().map_or_else(|| "None".to_owned(), |native| string(native));
         writeln!(text, "        ErrorEntry(")?;
         for (field, value) in [
             ("code", format!("ErrorCode.{}", code.name.to_uppercase())),
@@ -208,13 +217,39 @@ fn versions(negotiation: &Negotiation) -> Result<String> {
     let mut text = format!(
         "{PYTHON_HEAD}\"\"\"Which versions of which protocol this release speaks.\"\"\"\n\nfrom typing import Final\n\n"
     );
-    let versions: Vec<String> = surfaces.hosted_mcp.supported_protocol_versions.iter().map(|found| string(found)).collect();
+    let versions: Vec<String> =
+        surfaces.hosted_mcp.supported_protocol_versions.iter().map(|found| string(found)).collect();
     for (doc, name, rust_type, value) in [
-        ("The version of the native wire; only an exact match goes together.", "WIRE_VERSION", "str", string(&surfaces.native_chio.wire_version)),
-        ("The most bytes that the payload of a native frame may have.", "MAX_FRAME_BYTES", "int", surfaces.native_chio.max_frame_bytes.to_string()),
-        ("The versions of the Model Context Protocol that the hosted edge speaks.", "MCP_PROTOCOL_VERSIONS", "tuple[str, ...]", format!("({},)", versions.join(", "))),
-        ("The HTTP header that repeats the agreed MCP version after initialization.", "MCP_PROTOCOL_VERSION_HEADER", "str", string(&surfaces.hosted_mcp.session_header)),
-        ("The path below which all operations of the trust-control service stand.", "TRUST_CONTROL_PATH_PREFIX", "str", string(&surfaces.trust_control.base_path_prefix)),
+        (
+            "The version of the native wire; only an exact match goes together.",
+            "WIRE_VERSION",
+            "str",
+            string(&surfaces.native_chio.wire_version),
+        ),
+        (
+            "The most bytes that the payload of a native frame may have.",
+            "MAX_FRAME_BYTES",
+            "int",
+            surfaces.native_chio.max_frame_bytes.to_string(),
+        ),
+        (
+            "The versions of the Model Context Protocol that the hosted edge speaks.",
+            "MCP_PROTOCOL_VERSIONS",
+            "tuple[str, ...]",
+            format!("({},)", versions.join(", ")),
+        ),
+        (
+            "The HTTP header that repeats the agreed MCP version after initialization.",
+            "MCP_PROTOCOL_VERSION_HEADER",
+            "str",
+            string(&surfaces.hosted_mcp.session_header),
+        ),
+        (
+            "The path below which all operations of the trust-control service stand.",
+            "TRUST_CONTROL_PATH_PREFIX",
+            "str",
+            string(&surfaces.trust_control.base_path_prefix),
+        ),
     ] {
         writeln!(text, "#: {doc}\n{name}: Final[{rust_type}] = {value}")?;
     }

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use crate::model::{Field, Kind, Length, MAX_SAFE_INTEGER, Model, Presence, Shape, Struct, Text, Type, Union};
+use crate::model::{
+    Field, Kind, Length, MAX_SAFE_INTEGER, Model, Presence, Shape, Struct, Text, Type, Union,
+};
 use crate::negotiation::Negotiation;
 use crate::outputs::{MARKDOWN_HEAD, Outputs};
 use crate::registry::{Registry, STRATEGIES};
@@ -73,8 +75,11 @@ fn object(object: &Struct, text: &mut String) -> Result<()> {
     if object.signed {
         text.push_str("Signed: whoever passes it on passes on the text as it was received.\n\n");
     }
-    let mut rows: Vec<(&str, String, &str, &str)> =
-        object.fields.iter().map(|field| (field.name.as_str(), words(&field.shape), presence(field), field.doc.as_str())).collect();
+    let mut rows: Vec<(&str, String, &str, &str)> = object
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), words(&field.shape), presence(field), field.doc.as_str()))
+        .collect();
     if let Some(tag) = &object.tag {
         writeln!(text, "A branch of {}.\n", link(&tag.union))?;
         rows.push((&tag.key, format!("`\"{}\"`", tag.value), "required", &tag.doc));
@@ -120,7 +125,9 @@ fn words(shape: &Shape) -> String {
         Shape::String => "string".to_owned(),
         Shape::Array { items, length: Length::Any } => format!("array of {}", words(items)),
         Shape::Array { items, length: Length::NonEmpty } => format!("array of at least one {}", words(items)),
-        Shape::Array { items, length: Length::Exactly(length) } => format!("array of {length} {}", words(items)),
+        Shape::Array { items, length: Length::Exactly(length) } => {
+            format!("array of {length} {}", words(items))
+        }
     }
 }
 
@@ -131,7 +138,9 @@ fn rule_words(rule: &Text) -> String {
         (None, Some(max)) => format!(" of at most {max} characters"),
         (Some(min), Some(max)) => format!(" of {min} to {max} characters"),
     };
-    rule.pattern.as_ref().map_or(length.clone(), |pattern| format!("{length} that matches `{}`", cell(pattern)))
+    rule.pattern
+        .as_ref()
+        .map_or(length.clone(), |pattern| format!("{length} that matches `{}`", cell(pattern)))
 }
 
 fn errors(registry: &Registry, text: &mut String) -> Result<()> {

@@ -31,7 +31,11 @@ const RANGES: &[(&str, u16, u16)] = &[
 /// Each retry strategy, whether an error with it is transient, and what it asks of the caller.
 pub(crate) const STRATEGIES: &[(&str, bool, &str)] = &[
     ("do_not_retry", false, "The same request will fail again."),
-    ("do_not_retry_until_version_change", false, "The same request will fail until another protocol version is chosen."),
+    (
+        "do_not_retry_until_version_change",
+        false,
+        "The same request will fail until another protocol version is chosen.",
+    ),
     ("reinitialize", false, "A new session is needed first."),
     ("retry_after_budget_change", true, "The same request may pass once a budget was raised or refilled."),
     ("retry_after_refresh", true, "The same request may pass with fresh credentials."),
@@ -109,7 +113,8 @@ impl Registry {
     /// # Errors
     /// A file that its schema refuses, or entries that contradict each other or the wire's errors.
     pub fn read(root: &Path, model: &Model) -> Result<Self> {
-        let registry: Self = serde_json::from_value(read_checked(root, FILE, META)?).with_context(|| FILE.to_owned())?;
+        let registry: Self =
+            serde_json::from_value(read_checked(root, FILE, META)?).with_context(|| FILE.to_owned())?;
         let mut faults = registry.faults();
         faults.extend(registry.native_faults(model));
         if !faults.is_empty() {
@@ -120,7 +125,8 @@ impl Registry {
 
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let ranges = self.categories.iter().map(|found| (found.name.as_str(), found.first_code, found.last_code));
+        let ranges =
+            self.categories.iter().map(|found| (found.name.as_str(), found.first_code, found.last_code));
         if !ranges.eq(RANGES.iter().copied()) {
             faults.push(format!("the categories and their numbers are not {RANGES:?}"));
         }
@@ -136,14 +142,18 @@ impl Registry {
             match RANGES.iter().find(|(known, ..)| known == category) {
                 Some((_, first, last)) if (first..=last).contains(&code) => {}
                 Some((_, first, last)) => {
-                    faults.push(format!("{name}: {code} is outside of the category {category}, {first} to {last}"));
+                    faults.push(format!(
+                        "{name}: {code} is outside of the category {category}, {first} to {last}"
+                    ));
                 }
                 None => faults.push(format!("{name}: the category {category} is unknown")),
             }
             match STRATEGIES.iter().find(|(known, ..)| *known == retry.strategy) {
                 Some((_, expected, _)) if expected == transient => {}
                 Some((strategy, expected, _)) => {
-                    faults.push(format!("{name}: an error with the strategy {strategy} has `transient` {expected}"));
+                    faults.push(format!(
+                        "{name}: an error with the strategy {strategy} has `transient` {expected}"
+                    ));
                 }
                 None => faults.push(format!("{name}: the strategy {} is unknown", retry.strategy)),
             }
@@ -162,7 +172,9 @@ impl Registry {
         for code in &self.codes {
             match (&code.native_wire_name, code.native_default) {
                 (None, false) => {}
-                (None, true) => faults.push(format!("{}: `nativeDefault` needs a `nativeWireName`", code.name)),
+                (None, true) => {
+                    faults.push(format!("{}: `nativeDefault` needs a `nativeWireName`", code.name));
+                }
                 (Some(native), default) => match defaults.get_mut(native.as_str()) {
                     Some(rows) if default => rows.push(&code.name),
                     Some(_) => {}
@@ -172,7 +184,9 @@ impl Registry {
         }
         for (native, rows) in defaults {
             if rows.len() != 1 {
-                faults.push(format!("{native} needs exactly one entry with `nativeDefault` true, not {rows:?}"));
+                faults.push(format!(
+                    "{native} needs exactly one entry with `nativeDefault` true, not {rows:?}"
+                ));
             }
         }
         faults
@@ -195,9 +209,12 @@ pub(crate) fn read_checked(root: &Path, file: &str, meta: &str) -> Result<Value>
         crate::strict::parse(&text).with_context(|| format!("{file} is not JSON"))
     };
     let (schema, value) = (read(meta)?, read(file)?);
-    let validator = jsonschema::validator_for(&schema).with_context(|| format!("{meta} is not a JSON Schema"))?;
-    let faults: Vec<String> =
-        validator.iter_errors(&value).map(|fault| format!("{file}#{}: {fault}", fault.instance_path())).collect();
+    let validator =
+        jsonschema::validator_for(&schema).with_context(|| format!("{meta} is not a JSON Schema"))?;
+    let faults: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|fault| format!("{file}#{}: {fault}", fault.instance_path()))
+        .collect();
     if !faults.is_empty() {
         bail!("{file} does not satisfy {meta}:\n  {}", faults.join("\n  "));
     }

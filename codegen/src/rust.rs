@@ -28,7 +28,12 @@ use crate::registry::Registry;
 ///
 /// # Errors
 /// A fault of the generator: what it made is not Rust.
-pub fn emit(model: &Model, registry: &Registry, negotiation: &Negotiation, outputs: &mut Outputs) -> Result<()> {
+pub fn emit(
+    model: &Model,
+    registry: &Registry,
+    negotiation: &Negotiation,
+    outputs: &mut Outputs,
+) -> Result<()> {
     let mut modules: BTreeMap<&str, Vec<Item>> = BTreeMap::new();
     let mut declarations = lower::declarations(model)?;
     for declared in model.types.values() {
@@ -45,7 +50,10 @@ pub fn emit(model: &Model, registry: &Registry, negotiation: &Negotiation, outpu
 
     let names: Vec<_> = modules.keys().map(|module| format_ident!("{module}")).collect();
     let mods: Vec<Item> = syn::parse2::<syn::File>(quote! { #(mod #names;)* #(pub use #names::*;)* })?.items;
-    outputs.add("rust/src/types.rs", imports::file("The types of the wire, one module for each folder of schemas.", model, &mods)?);
+    outputs.add(
+        "rust/src/types.rs",
+        imports::file("The types of the wire, one module for each folder of schemas.", model, &mods)?,
+    );
     outputs.add("rust/src/errors.rs", errors::emit(model, registry)?);
     outputs.add("rust/src/versions.rs", versions::emit(negotiation)?);
     outputs.add("rust/src/lib.rs", lib(model));
@@ -111,7 +119,10 @@ fn docs(text: &str) -> TokenStream {
 fn lib(model: &Model) -> String {
     let natives = NATIVES.iter().map(|(name, _)| *name);
     let natives = natives.filter(|name| {
-        model.types.values().any(|declared| matches!(&declared.kind, Kind::Native(native) if native.rust == *name))
+        model
+            .types
+            .values()
+            .any(|declared| matches!(&declared.kind, Kind::Native(native) if native.rust == *name))
     });
     let mut json: Vec<&str> = natives.chain(["Json", "Signed"]).collect();
     json.sort_unstable();

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 /// Parses one JSON text.
 ///

@@ -172,7 +172,9 @@ fn arrays_keep_their_length_rules() {
     use arrays::Lists;
 
     accepts::<Lists>(r#"{"any":[],"pair":["k","v"],"some":["a"],"unknown":null,"values":[]}"#);
-    accepts::<Lists>(r#"{"any":["a"],"maybe":["b"],"pair":["k","v"],"some":["a"],"unknown":[],"values":[null,{"b":1e2}]}"#);
+    accepts::<Lists>(
+        r#"{"any":["a"],"maybe":["b"],"pair":["k","v"],"some":["a"],"unknown":[],"values":[null,{"b":1e2}]}"#,
+    );
     for text in [
         r#"{"any":[],"pair":["k","v"],"some":[],"unknown":null,"values":[]}"#,
         r#"{"any":[],"maybe":[],"pair":["k","v"],"some":["a"],"unknown":null,"values":[]}"#,
@@ -272,7 +274,10 @@ fn content_belongs_to_its_tag() {
 
     accepts::<Rule>(r#"{"type":"always"}"#);
     accepts::<Rule>(r#"{"type":"prefix","value":"/tmp"}"#);
-    assert_eq!(accepts::<Rule>(r#"{"type":"limit","value":9007199254740991}"#), Rule::Limit(9_007_199_254_740_991));
+    assert_eq!(
+        accepts::<Rule>(r#"{"type":"limit","value":9007199254740991}"#),
+        Rule::Limit(9_007_199_254_740_991)
+    );
     accepts::<Rule>(r#"{"type":"count","value":4294967295}"#);
     accepts::<Rule>(r#"{"type":"pair","value":["k","v"]}"#);
     accepts::<Rule>(r#"{"type":"names","value":[]}"#);

@@ -18,14 +18,28 @@ pub(super) const TEXT: &[&str] = &["title", "description", "type", "minLength", 
 pub(super) const NATIVE: &[&str] = &["title", "description", "type", "pattern", "x-chio-rust"];
 /// Every keyword that may stand in some type.
 pub(super) const ANY_TYPE: &[&str] = &[
-    "title", "description", "type", "properties", "required", "additionalProperties", "oneOf", "enum", "minLength",
-    "maxLength", "pattern", "x-chio-opaque", "x-chio-rust", "x-chio-signed", "x-chio-union",
+    "title",
+    "description",
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "oneOf",
+    "enum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "x-chio-opaque",
+    "x-chio-rust",
+    "x-chio-signed",
+    "x-chio-union",
 ];
 
 impl Reader<'_> {
     /// Refuses every keyword of `schema` that is not in `allowed`; says whether there was none.
     pub(super) fn allow(&mut self, place: &Place, schema: &Object, allowed: &[&str]) -> bool {
-        let strangers: Vec<&String> = schema.keys().filter(|keyword| !allowed.contains(&keyword.as_str())).collect();
+        let strangers: Vec<&String> =
+            schema.keys().filter(|keyword| !allowed.contains(&keyword.as_str())).collect();
         for keyword in &strangers {
             self.refuse(&place.at(keyword), reason(keyword, schema.get(*keyword)));
         }
@@ -41,7 +55,9 @@ fn reason(keyword: &str, value: Option<&Value>) -> String {
         "anyOf" => "only a field that may be null says anyOf, of one schema and {\"type\": \"null\"}",
         "oneOf" => "a union is a named type of its own with `x-chio-union`; refer to it by $ref",
         "not" => "no type can exclude values",
-        "const" => "a constant is only used as the tag of a union; elsewhere name an enumeration with one value",
+        "const" => {
+            "a constant is only used as the tag of a union; elsewhere name an enumeration with one value"
+        }
         "default" => "a default would be written back although it was not there, and break signatures",
         "enum" => "an enumeration has a name of its own: put it under $defs and refer to it",
         "pattern" | "minLength" | "maxLength" => {
@@ -53,13 +69,20 @@ fn reason(keyword: &str, value: Option<&Value>) -> String {
             }
             _ => "formats are hints that validators may ignore; use a pattern",
         },
-        "patternProperties" | "propertyNames" | "unevaluatedProperties" | "dependentRequired" | "dependentSchemas"
-        | "minProperties" | "maxProperties" => "an object lists its members in `properties` and closes itself",
+        "patternProperties"
+        | "propertyNames"
+        | "unevaluatedProperties"
+        | "dependentRequired"
+        | "dependentSchemas"
+        | "minProperties"
+        | "maxProperties" => "an object lists its members in `properties` and closes itself",
         "prefixItems" | "contains" | "minContains" | "maxContains" | "unevaluatedItems" => {
             "an array has items of one shape"
         }
         "uniqueItems" => "no type keeps items apart; check it where the array is used",
-        "multipleOf" | "exclusiveMinimum" | "exclusiveMaximum" => "integers are bounded by `minimum` and `maximum`",
+        "multipleOf" | "exclusiveMinimum" | "exclusiveMaximum" => {
+            "integers are bounded by `minimum` and `maximum`"
+        }
         "properties" | "required" | "additionalProperties" => {
             "an object has a name of its own: put it under $defs and refer to it"
         }

@@ -22,7 +22,10 @@ impl Reader<'_> {
                     self.shape(&place, inner).map(|shape| (shape, true))
                 }
                 _ => {
-                    self.refuse(&place.at("anyOf"), "is one schema and, second, {\"type\": \"null\"}; make other choices a union");
+                    self.refuse(
+                        &place.at("anyOf"),
+                        "is one schema and, second, {\"type\": \"null\"}; make other choices a union",
+                    );
                     None
                 }
             };
@@ -47,7 +50,8 @@ impl Reader<'_> {
         if let Some(reference) = schema.get("$ref") {
             self.allow(place, schema, &["$ref", "description"]);
             let name = self.reference(place, reference)?;
-            let signed = self.bundle.types.get(&name).is_some_and(|(_, target)| target.get("x-chio-signed").is_some());
+            let signed =
+                self.bundle.types.get(&name).is_some_and(|(_, target)| target.get("x-chio-signed").is_some());
             return Some(if signed { Shape::Signed(name) } else { Shape::Named(name) });
         }
         if let Some(marker) = schema.get("x-chio-opaque") {
@@ -63,7 +67,10 @@ impl Reader<'_> {
             Some("integer") => self.integer(place, schema),
             Some("array") => self.array(place, schema),
             Some("number") => {
-                self.refuse(place, "floating-point numbers have no exact text; use an integer in a smaller unit");
+                self.refuse(
+                    place,
+                    "floating-point numbers have no exact text; use an integer in a smaller unit",
+                );
                 None
             }
             Some("object") => {
@@ -76,7 +83,10 @@ impl Reader<'_> {
             }
             _ => {
                 if self.allow(place, schema, &["description", "type"]) {
-                    self.refuse(place, "says nothing about its values: give it a type, or `x-chio-opaque` for any JSON");
+                    self.refuse(
+                        place,
+                        "says nothing about its values: give it a type, or `x-chio-opaque` for any JSON",
+                    );
                 }
                 None
             }
@@ -119,7 +129,10 @@ impl Reader<'_> {
             (Some(1), None) => Length::NonEmpty,
             (Some(min), Some(max)) if min == max && (1..=32).contains(&min) => Length::Exactly(min),
             _ => {
-                self.refuse(place, "an array has \"minItems\": 1, or equal `minItems` and `maxItems` up to 32, or neither");
+                self.refuse(
+                    place,
+                    "an array has \"minItems\": 1, or equal `minItems` and `maxItems` up to 32, or neither",
+                );
                 return None;
             }
         };
@@ -131,7 +144,10 @@ impl Reader<'_> {
         let items = self.shape(&items_place, items)?;
         match items {
             Shape::Array { .. } => {
-                self.refuse(&items_place, "an array of arrays has no names to speak of; name an object around the inner one");
+                self.refuse(
+                    &items_place,
+                    "an array of arrays has no names to speak of; name an object around the inner one",
+                );
                 None
             }
             Shape::Integer { .. } => {

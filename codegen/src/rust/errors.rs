@@ -11,7 +11,8 @@ use crate::registry::{Code, NATIVE_UNION, Registry, STRATEGIES};
 pub(super) fn emit(model: &Model, registry: &Registry) -> Result<String> {
     let idents: Vec<_> = registry.codes.iter().map(|code| format_ident!("{}", pascal(&code.name))).collect();
     let names: Vec<&str> = registry.codes.iter().map(|code| code.name.as_str()).collect();
-    let numbers: Vec<Literal> = registry.codes.iter().map(|code| Literal::u16_unsuffixed(code.code)).collect();
+    let numbers: Vec<Literal> =
+        registry.codes.iter().map(|code| Literal::u16_unsuffixed(code.code)).collect();
     let summaries = registry.codes.iter().map(|code| docs(&code.summary));
     let entries = registry.codes.iter().map(entry);
     let (categories, retries) = (categories(registry), retries());
@@ -134,7 +135,11 @@ pub(super) fn emit(model: &Model, registry: &Registry) -> Result<String> {
             jsonrpc_code: i32,
         }
     })?;
-    imports::file("The error registry: every error with its number, its meaning and its form on each surface.", model, &file.items)
+    imports::file(
+        "The error registry: every error with its number, its meaning and its form on each surface.",
+        model,
+        &file.items,
+    )
 }
 
 fn entry(code: &Code) -> TokenStream {
@@ -168,7 +173,8 @@ fn native(model: &Model, registry: &Registry) -> Result<TokenStream> {
     };
     let name = format_ident!("{NATIVE_UNION}");
     let arms = union.variants.iter().map(|variant| {
-        let code = registry.native_default(&variant.tag).with_context(|| format!("{} has no entry", variant.tag))?;
+        let code =
+            registry.native_default(&variant.tag).with_context(|| format!("{} has no entry", variant.tag))?;
         let (from, to) = (format_ident!("{}", pascal(&variant.tag)), format_ident!("{}", pascal(&code.name)));
         let body = model.body(variant).context("a branch is no object")?;
         let rest = (!body.fields.is_empty()).then(|| quote!((_)));
@@ -186,7 +192,8 @@ fn native(model: &Model, registry: &Registry) -> Result<TokenStream> {
 }
 
 fn categories(registry: &Registry) -> TokenStream {
-    let idents: Vec<_> = registry.categories.iter().map(|found| format_ident!("{}", pascal(&found.name))).collect();
+    let idents: Vec<_> =
+        registry.categories.iter().map(|found| format_ident!("{}", pascal(&found.name))).collect();
     let names = registry.categories.iter().map(|found| &found.name);
     let summaries = registry.categories.iter().map(|found| docs(&found.summary));
     quote! {

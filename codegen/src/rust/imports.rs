@@ -55,7 +55,12 @@ pub(super) fn file(about: &str, model: &Model, items: &[Item]) -> Result<String>
 }
 
 fn print(item: Item) -> String {
-    prettyplease::unparse(&syn::File { shebang: None, frontmatter: None, attrs: Vec::new(), items: vec![item] })
+    prettyplease::unparse(&syn::File {
+        shebang: None,
+        frontmatter: None,
+        attrs: Vec::new(),
+        items: vec![item],
+    })
 }
 
 fn imports(model: &Model, items: &[Item]) -> Result<String> {
@@ -73,10 +78,13 @@ fn imports(model: &Model, items: &[Item]) -> Result<String> {
     let last = |path: &str| path.rsplit("::").next().unwrap_or_default().to_owned();
     let mut blocks: Vec<Vec<String>> = Vec::new();
     for (_, paths) in KNOWN {
-        blocks.push(paths.iter().filter(|path| named.contains(&last(path))).map(|path| (*path).to_owned()).collect());
+        blocks.push(
+            paths.iter().filter(|path| named.contains(&last(path))).map(|path| (*path).to_owned()).collect(),
+        );
     }
     let ours = model.types.values().filter(|found| !matches!(found.kind, Kind::Native(_)));
-    let ours = ours.map(|found| &found.name).filter(|name| named.contains(*name) && !declared.contains(*name));
+    let ours =
+        ours.map(|found| &found.name).filter(|name| named.contains(*name) && !declared.contains(*name));
     blocks.push(ours.map(|name| format!("crate::{name}")).collect());
 
     let mut text = String::new();

@@ -10,12 +10,25 @@ use super::docs;
 use crate::lower;
 use crate::model::{Field, Kind, Length, MAX_SAFE_INTEGER, Model, Presence, Shape, Struct, Type};
 
-pub(super) fn emit(model: &Model, declared: &Type, object: &Struct, found: &ItemStruct) -> Result<TokenStream> {
+pub(super) fn emit(
+    model: &Model,
+    declared: &Type,
+    object: &Struct,
+    found: &ItemStruct,
+) -> Result<TokenStream> {
     let name = &found.ident;
     let types: Vec<RustType> = found.fields.iter().map(|field| field.ty.clone()).collect();
-    let idents: Vec<syn::Ident> =
-        found.fields.iter().map(|field| field.ident.clone().context("a field without a name")).collect::<Result<_>>()?;
-    ensure!(types.len() == object.fields.len(), "typify found {} fields of {}", types.len(), object.fields.len());
+    let idents: Vec<syn::Ident> = found
+        .fields
+        .iter()
+        .map(|field| field.ident.clone().context("a field without a name"))
+        .collect::<Result<_>>()?;
+    ensure!(
+        types.len() == object.fields.len(),
+        "typify found {} fields of {}",
+        types.len(),
+        object.fields.len()
+    );
 
     let doc = docs(&declared.doc);
     let eq = is_eq(model, &declared.name).then(|| quote!(Eq,));
@@ -112,7 +125,11 @@ fn methods(object: &Struct, idents: &[syn::Ident], types: &[RustType]) -> Vec<To
     for ((field, ident), rust) in object.fields.iter().zip(idents).zip(types) {
         if field.presence != Presence::Optional {
             let plain_text = field.presence == Presence::Required && matches!(field.shape, Shape::String);
-            parameters.push(if plain_text { quote!(#ident: impl Into<String>) } else { quote!(#ident: #rust) });
+            parameters.push(if plain_text {
+                quote!(#ident: impl Into<String>)
+            } else {
+                quote!(#ident: #rust)
+            });
             values.push(if plain_text { quote!(#ident: #ident.into()) } else { quote!(#ident) });
             continue;
         }

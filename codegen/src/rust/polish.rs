@@ -22,7 +22,8 @@ const PRELUDE: &[&str] = &[
 impl VisitMut for Shorten {
     fn visit_path_mut(&mut self, path: &mut Path) {
         visit_mut::visit_path_mut(self, path);
-        let text = path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::");
+        let text =
+            path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::");
         if PRELUDE.contains(&text.as_str())
             && let Some(last) = path.segments.last().cloned()
         {

@@ -14,7 +14,8 @@ pub(super) fn text(declared: &Type, text: &Text, found: &ItemStruct) -> Result<T
     let rust = &field.ty;
     let doc = docs(&declared.doc);
     let (rule, fault) = rule(text);
-    let error_doc = docs(&format!("A text that {}.", fault.replace("must be ", "is not ").replace("must ", "does not ")));
+    let error_doc =
+        docs(&format!("A text that {}.", fault.replace("must be ", "is not ").replace("must ", "does not ")));
     let type_name = &declared.name;
     let pattern = text.pattern.as_ref().map(|pattern| {
         quote! {
@@ -136,12 +137,18 @@ pub(super) fn enumeration(declared: &Type, values: &[String], found: &ItemEnum) 
     let name = &found.ident;
     let doc = docs(&declared.doc);
     let idents: Vec<_> = values.iter().map(|value| format_ident!("{}", pascal(value))).collect();
-    ensure!(found.variants.iter().map(|variant| &variant.ident).eq(&idents), "typify named the values differently");
+    ensure!(
+        found.variants.iter().map(|variant| &variant.ident).eq(&idents),
+        "typify named the values differently"
+    );
     let value_docs = values.iter().map(|value| docs(&format!("`{value}` on the wire.")));
     let type_name = &declared.name;
     let fault = match values {
         [only] => format!("must be `{only}`"),
-        _ => format!("must be one of {}", values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")),
+        _ => format!(
+            "must be one of {}",
+            values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+        ),
     };
     Ok(quote! {
         #doc

@@ -15,7 +15,8 @@ pub(super) fn emit(model: &Model, declared: &Type, union: &Union) -> Result<Toke
     let name = format_ident!("{}", declared.name);
     let doc = docs(&declared.doc);
     let eq = objects::is_eq(model, &declared.name).then(|| quote!(, Eq));
-    let arms = union.variants.iter().map(|variant| Arm::new(model, union, variant)).collect::<Result<Vec<_>>>()?;
+    let arms =
+        union.variants.iter().map(|variant| Arm::new(model, union, variant)).collect::<Result<Vec<_>>>()?;
     let variants = arms.iter().map(Arm::declaration);
     let reads = arms.iter().map(Arm::read);
     let writes = arms.iter().map(|arm| arm.write(union));
@@ -74,13 +75,18 @@ struct Arm {
 enum Carries {
     Nothing,
     /// A type, and how to get from what is decoded to what is held and back.
-    Value { rust: TokenStream, boxed: bool, bounds: Option<(u64, u64)> },
+    Value {
+        rust: TokenStream,
+        boxed: bool,
+        bounds: Option<(u64, u64)>,
+    },
 }
 
 impl Arm {
     fn new(model: &Model, union: &Union, variant: &Variant) -> Result<Self> {
         let body = model.body(variant).with_context(|| format!("{} is no object", variant.body))?;
-        let declared = model.types.get(&variant.body).with_context(|| format!("{} is unknown", variant.body))?;
+        let declared =
+            model.types.get(&variant.body).with_context(|| format!("{} is unknown", variant.body))?;
         let carries = match (&union.content, body.fields.first()) {
             (_, None) => Carries::Nothing,
             (None, Some(_)) => {

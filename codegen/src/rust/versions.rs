@@ -27,5 +27,9 @@ pub(super) fn emit(negotiation: &Negotiation) -> Result<String> {
         /// The path below which all operations of the trust-control service stand.
         pub const TRUST_CONTROL_PATH_PREFIX: &str = #prefix;
     })?;
-    imports::file("Which versions of which protocol this implementation speaks.", &Model::default(), &file.items)
+    imports::file(
+        "Which versions of which protocol this implementation speaks.",
+        &Model::default(),
+        &file.items,
+    )
 }
