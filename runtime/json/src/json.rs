@@ -94,6 +94,11 @@ impl Json {
         }
     }
 
+    /// The text without the type that opens it strictly.
+    pub(crate) fn into_raw(self) -> Box<RawValue> {
+        self.0
+    }
+
     #[expect(clippy::expect_used, reason = "the canonical writer emits exactly one JSON value")]
     fn from_writer(canonical: String) -> Self {
         Self(RawValue::from_string(canonical).expect("canonical text is JSON"))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{JsonError, canonical, strict};
+use crate::{Json, JsonError, canonical, strict};
 
 /// The members that a signature never covers: itself, and the optional name of its algorithm.
 const UNSIGNED_MEMBERS: [&str; 2] = ["algorithm", "signature"];
@@ -93,6 +93,13 @@ impl<T: DeserializeOwned> Signed<T> {
     /// Those of [`strict::from_str`], the same at every call.
     pub fn view(&self) -> Result<&T, &JsonError> {
         self.0.view.get_or_init(|| strict::from_str(self.text())).as_ref()
+    }
+}
+
+impl<T> From<Json> for Signed<T> {
+    /// Takes any JSON value for a signed object; whether it is one is asked by [`view`](Self::view).
+    fn from(value: Json) -> Self {
+        Self::new(value.into_raw())
     }
 }
 

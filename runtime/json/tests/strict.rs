@@ -158,6 +158,8 @@ fn a_signed_object_shows_text_view_and_signing_input() {
     // A clone shares the view that is parsed already.
     assert!(std::ptr::eq(signed.view().unwrap(), signed.clone().view().unwrap()));
 
+    assert_eq!(Signed::<Token>::from(Json::from_text(canonical.into()).unwrap()), signed);
+
     let careless = "{ \"signature\" : \"00\", \"id\":\"cap-1\" }";
     let forwarded: Signed<Token> = serde_json::from_str(careless).unwrap();
     assert_eq!(serde_json::to_string(&forwarded).unwrap(), careless);
