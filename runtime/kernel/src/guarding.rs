@@ -39,7 +39,7 @@ impl Kernel {
                 progress.guard_denied = true;
                 let entry =
                     Denial::new(denial.code, denial.guard, denial.reason).with_details(denial.details);
-                Err(Denial { rule: denial.rule, ..entry })
+                Err(Denial { rule: denial.rule.map(Box::new), ..entry })
             }
         }
     }

@@ -183,7 +183,7 @@ impl Kernel {
         if let Some(denial) = &verdict.denial {
             metadata = metadata.with_error(ReceiptError::new(denial.code.number(), denial.code.name()));
             if let Some(rule) = &denial.rule {
-                metadata = metadata.with_rule(rule.clone());
+                metadata = metadata.with_rule((**rule).clone());
             }
         }
         if let Some(stream) = &verdict.stream {

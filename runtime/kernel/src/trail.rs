@@ -60,7 +60,7 @@ pub(crate) struct Denial {
     pub(crate) reason: String,
     /// Everything the operator may want to know.
     pub(crate) details: String,
-    pub(crate) rule: Option<ReceiptRule>,
+    pub(crate) rule: Option<Box<ReceiptRule>>,
 }
 
 impl Denial {
