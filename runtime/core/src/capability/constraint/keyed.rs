@@ -10,9 +10,8 @@ pub(super) const AUDIENCE: &[&str] = &["recipient", "recipients", "audience", "t
 /// Keys that name where something is remembered.
 pub(super) const MEMORY_STORE: &[&str] = &["store", "memory_store", "collection", "namespace"];
 
-/// Some object holds the key `pair[0]` with the string `pair[1]`.
-pub(super) fn custom(pair: &[String], arguments: &ArgumentView) -> Verdict {
-    let [key, expected] = pair else { return Err("it does not hold a key and a value".into()) };
+/// Some object holds the key with the string.
+pub(super) fn custom([key, expected]: &[String; 2], arguments: &ArgumentView) -> Verdict {
     let absent = arguments.every_member(&mut |name, value| {
         if name == key && value.as_str() == Some(expected) { Err(()) } else { Ok(()) }
     });
