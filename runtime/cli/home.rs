@@ -1,0 +1,67 @@
+//! The folder that holds all state: `keys/`, `policy.yaml`, `chio.yaml`, `chio.db`.
+//!
+//! It is found without asking (`--home` or `CHIO_HOME`, else `./.chio` when it exists, else `~/.chio`) and only created
+//! by commands that have something to keep, so that looking leaves no traces.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, OrFail};
+
+/// Name of the folder, in a project or in the user's own folder.
+const FOLDER: &str = ".chio";
+
+/// Where all state lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    path: Option<PathBuf>,
+}
+
+impl Home {
+    /// Finds the folder; nothing is created.
+    pub(crate) fn resolve(given: Option<PathBuf>) -> Home {
+        if given.is_some() {
+            return Home { path: given };
+        }
+        let project = Path::new(FOLDER);
+        if project.is_dir() {
+            return Home { path: Some(project.to_owned()) };
+        }
+        Home { path: std::env::home_dir().map(|user| user.join(FOLDER)) }
+    }
+
+    /// A folder that is known already.
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Home {
+        Home { path: Some(path.into()) }
+    }
+
+    /// The folder, which need not exist.
+    pub(crate) fn path(&self) -> Result<&Path, Failure> {
+        let unknown = || Failure::new("the folder for Chio's state is not known: the user's home folder cannot be found");
+        self.path.as_deref().ok_or_else(|| unknown().hint("name a folder with --home or CHIO_HOME"))
+    }
+
+    /// The folder, created for its owner alone (mode 0700) when it is missing.
+    pub(crate) fn ensure(&self) -> Result<&Path, Failure> {
+        let path = self.path()?;
+        private_folder(path)
+            .doing(format_args!("creating the folder {}", path.display()))
+            .hint("name another folder with --home or CHIO_HOME")?;
+        Ok(path)
+    }
+
+    /// Whether there is a receipt log.
+    pub(crate) fn has_store(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.join("chio.db").exists())
+    }
+}
+
+/// Creates a folder, and what is missing above it, for its owner alone.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
