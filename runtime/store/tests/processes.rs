@@ -98,36 +98,34 @@ async fn spend(dir: &Path) {
 async fn work(dir: &Path) {
     let store = Arc::new(open(dir));
     say("open");
-    let callers: Vec<_> = (0..64)
-        .map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                loop {
-                    let id = uuid::Uuid::now_v7().to_string();
-                    let mut call = admission("cap");
-                    call.charges = vec![charge("cap", u64::MAX)];
-                    call.intent = Some(id.clone());
-                    let ticket = admitted(store.admit(call).await.unwrap());
-                    say(&format!("ran {id}"));
-                    store.complete(completion(ticket, &id)).await.unwrap();
-                    say(&format!("acknowledged {id}"));
-                }
-            })
-        })
-        .collect();
-    let checkpoints = tokio::spawn({
-        let store = Arc::clone(&store);
-        async move {
-            loop {
-                store.checkpoint(signer()).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-        }
-    });
-    for caller in callers {
-        caller.await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        tasks.spawn(call_for_ever(Arc::clone(&store)));
     }
-    checkpoints.await.unwrap();
+    tasks.spawn(checkpoint_for_ever(store));
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+}
+
+async fn call_for_ever(store: Arc<SqliteStore>) {
+    loop {
+        let id = uuid::Uuid::now_v7().to_string();
+        let mut call = admission("cap");
+        call.charges = vec![charge("cap", u64::MAX)];
+        call.intent = Some(id.clone());
+        let ticket = admitted(store.admit(call).await.unwrap());
+        say(&format!("ran {id}"));
+        store.complete(completion(ticket, &id)).await.unwrap();
+        say(&format!("acknowledged {id}"));
+    }
+}
+
+async fn checkpoint_for_ever(store: Arc<SqliteStore>) {
+    loop {
+        store.checkpoint(signer()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
 }
 
 /// Opens five intents and waits to be killed.

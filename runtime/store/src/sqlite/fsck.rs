@@ -41,7 +41,7 @@ pub(super) fn examine_witnesses(connection: &Connection, dir: &Path, report: &mu
             }
         }
         Ok(_) => {
-            report.problems.push(format!("the head file or the anchor file is missing in {}", dir.display()))
+            report.problems.push(format!("the head file or the anchor file is missing in {}", dir.display()));
         }
         Err(error) => report.problems.push(error.to_string()),
     }
