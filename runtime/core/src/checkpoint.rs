@@ -4,6 +4,8 @@
 //! The chain (each names the hash of its predecessor's body) makes a dropped or exchanged checkpoint visible
 //! even where nobody asks for that proof.
 
+use std::borrow::Cow;
+
 use chio_json::{JsonError, MerkleHash, Sha256Hex, canonical};
 use chio_spec::{CheckpointBody, CheckpointSchema, ErrorCode, KernelCheckpoint};
 
@@ -86,6 +88,21 @@ impl CheckpointFault {
             | CheckpointFault::NotSuccessor { .. }
             | CheckpointFault::NotExtension { .. } => ErrorCode::StoreIntegrityViolated,
         }
+    }
+
+    /// The short reason that the caller is told.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            CheckpointFault::NoNews { .. } => "log has not grown",
+            CheckpointFault::Json(_) => "checkpoint cannot be written",
+            CheckpointFault::NotSuccessor { .. } | CheckpointFault::NotExtension { .. } => {
+                "log does not extend what was stated before"
+            }
+            CheckpointFault::Key { .. }
+            | CheckpointFault::Signature { .. }
+            | CheckpointFault::Inconsistent { .. } => "checkpoint does not verify",
+        })
     }
 }
 

@@ -54,14 +54,14 @@ impl CoreError {
     pub fn code(&self) -> ErrorCode {
         match self {
             CoreError::Json(_) => ErrorCode::InvalidRequestShape,
-            CoreError::Key(_) => ErrorCode::InvalidParams,
+            CoreError::Key(fault) => fault.code(),
             CoreError::Token(fault) => fault.code(),
             CoreError::Admission(fault) => fault.code(),
             CoreError::Attenuate(fault) => fault.code(),
-            CoreError::Subset(_) => ErrorCode::DelegationInvalid,
+            CoreError::Subset(fault) => fault.code(),
             CoreError::Constraint(fault) => fault.code(),
             CoreError::Dpop(fault) => fault.code(),
-            CoreError::Merkle(_) => ErrorCode::StoreIntegrityViolated,
+            CoreError::Merkle(fault) => fault.code(),
             CoreError::Checkpoint(fault) => fault.code(),
         }
     }
@@ -71,16 +71,15 @@ impl CoreError {
     pub fn reason(&self) -> Cow<'static, str> {
         match self {
             CoreError::Json(_) => Cow::Borrowed("value is not strict JSON"),
-            CoreError::Key(_) => Cow::Borrowed("key is not usable"),
+            CoreError::Key(fault) => fault.reason(),
             CoreError::Token(fault) => fault.reason(),
             CoreError::Admission(fault) => fault.reason(),
-            CoreError::Attenuate(_) | CoreError::Subset(_) => {
-                Cow::Borrowed("delegation would not be admitted")
-            }
+            CoreError::Attenuate(fault) => fault.reason(),
+            CoreError::Subset(fault) => fault.reason(),
             CoreError::Constraint(fault) => fault.reason(),
             CoreError::Dpop(fault) => fault.reason(),
-            CoreError::Merkle(_) => Cow::Borrowed("log proof does not hold"),
-            CoreError::Checkpoint(_) => Cow::Borrowed("checkpoint does not hold"),
+            CoreError::Merkle(fault) => fault.reason(),
+            CoreError::Checkpoint(fault) => fault.reason(),
         }
     }
 }

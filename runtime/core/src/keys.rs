@@ -6,13 +6,15 @@
 //! canonical and its order large. Batch verification is left out on purpose: its verdict on odd keys depends
 //! on chance.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use chio_json::{PublicKeyHex, SignatureHex};
+use chio_spec::ErrorCode;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Why bytes were refused as a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,21 @@ pub enum KeyFault {
         "the key is a point of small order, under which one signature fits many messages; use another key"
     )]
     Weak,
+}
+
+impl KeyFault {
+    /// The registry entry of this fault, where a key is given by itself; within a token the token's fault
+    /// decides.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::InvalidParams
+    }
+
+    /// The short reason that the caller is told.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed("key is not usable")
+    }
 }
 
 /// A checked Ed25519 public key, decompressed once.
@@ -137,9 +154,9 @@ pub struct SigningKey {
 impl SigningKey {
     /// The key of a 32-byte seed (RFC 8032 5.1.5). The caller brings the randomness.
     #[must_use]
-    pub fn from_seed(seed: [u8; 32]) -> SigningKey {
-        let seed = Zeroizing::new(seed);
+    pub fn from_seed(mut seed: [u8; 32]) -> SigningKey {
         let secret = ed25519_dalek::SigningKey::from_bytes(&seed);
+        seed.zeroize();
         let point = secret.verifying_key();
         // A clamped scalar is neither 0 nor a multiple of the group order, so this point is canonical and not
         // weak.

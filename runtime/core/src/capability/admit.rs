@@ -117,7 +117,7 @@ pub enum StepFault {
     Wider(#[from] SubsetFault),
     /// The link declares a restriction that the child does not keep.
     #[error("the link declares the attenuation `{kind}`, which the child does not keep")]
-    Undeclared {
+    NotKept {
         /// The type of the attenuation.
         kind: &'static str,
     },
@@ -148,9 +148,7 @@ impl AdmissionFault {
                 Cow::Borrowed("delegation ancestors do not fit the chain")
             }
             AdmissionFault::IssuerUntrusted { .. } => Cow::Borrowed("capability issuer is not trusted"),
-            AdmissionFault::Step { fault: StepFault::Wider(_), .. } => {
-                Cow::Borrowed("delegated capability is wider than its parent")
-            }
+            AdmissionFault::Step { fault: StepFault::Wider(fault), .. } => fault.reason(),
             AdmissionFault::Step { .. } => Cow::Borrowed("delegation chain is invalid"),
         }
     }
@@ -248,7 +246,7 @@ pub(crate) fn delegation_step(parent: &CapabilityToken, child: &CapabilityToken)
     delegable_subset(&child.scope, &parent.scope)?;
     for attenuation in &link.attenuations {
         if !holds(attenuation, &child.scope, child.expires_at) {
-            return Err(StepFault::Undeclared { kind: kind(attenuation) });
+            return Err(StepFault::NotKept { kind: kind(attenuation) });
         }
     }
     Ok(())

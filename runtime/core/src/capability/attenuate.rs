@@ -4,6 +4,8 @@
 //! would refuse is refused here already, by the same rule ([`delegation_step`]), so that a mistake shows
 //! where it can be mended.
 
+use std::borrow::Cow;
+
 use chio_json::{JsonError, PublicKeyHex, Signed};
 use chio_spec::{
     Attenuation, AttenuationAddConstraint, AttenuationReduceBudget, AttenuationReduceCostPerInvocation,
@@ -90,6 +92,24 @@ impl AttenuateFault {
             | AttenuateFault::Subject(_)
             | AttenuateFault::Step(_)
             | AttenuateFault::Json(_) => ErrorCode::DelegationInvalid,
+        }
+    }
+
+    /// The short reason that the caller is told.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        match self {
+            AttenuateFault::Parent(fault) => fault.reason(),
+            AttenuateFault::NotHolder { .. } => {
+                Cow::Borrowed("only the holder of a capability can delegate it")
+            }
+            AttenuateFault::ParentWindow { .. } => Cow::Borrowed("capability cannot be delegated now"),
+            AttenuateFault::EmptyWindow { .. } => Cow::Borrowed("delegated capability would never be valid"),
+            AttenuateFault::Subject(fault) => fault.reason(),
+            AttenuateFault::Step(StepFault::Wider(fault)) => fault.reason(),
+            AttenuateFault::Step(_) | AttenuateFault::Json(_) => {
+                Cow::Borrowed("delegation would not be admitted")
+            }
         }
     }
 }

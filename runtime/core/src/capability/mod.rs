@@ -22,7 +22,7 @@ mod subset;
 mod token;
 mod window;
 
-pub use admit::{AdmissionFault, DEFAULT_MAX_DEPTH, admit};
+pub use admit::{AdmissionFault, DEFAULT_MAX_DEPTH, StepFault, admit};
 pub use attenuate::{Attenuate, AttenuateFault, attenuate};
 pub use chain::{ChainReport, verify_chain};
 pub use grants::{match_prompt, match_resource, match_tool_grants};

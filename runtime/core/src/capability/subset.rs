@@ -5,9 +5,10 @@
 //! disagree on whether one constraint is "narrower" than another. The price is that a child cannot replace
 //! `/work` by `/work/src`; it adds the second beside the first.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use chio_spec::{ChioScope, MonetaryAmount, Operation, PromptGrant, ResourceGrant, ToolGrant};
+use chio_spec::{ChioScope, ErrorCode, MonetaryAmount, Operation, PromptGrant, ResourceGrant, ToolGrant};
 
 use super::pattern::{name_covers, prefix_covers, uri_covers};
 
@@ -87,6 +88,20 @@ pub struct SubsetFault {
     pub grant: GrantRef,
     /// The rule that the closest grant of the parent fails on.
     pub rule: SubsetRule,
+}
+
+impl SubsetFault {
+    /// The registry entry of this fault.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::DelegationInvalid
+    }
+
+    /// The short reason that the caller is told.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed("delegated capability is wider than its parent")
+    }
 }
 
 /// Whether every grant of `child` is covered by a grant of `parent`.

@@ -16,7 +16,10 @@ pub use proof::{consistency_proof, inclusion_proof};
 pub use receipt::{prove_receipt, receipt_leaf, verify_receipt};
 pub use verify::{verify_consistency, verify_inclusion};
 
+use std::borrow::Cow;
+
 use chio_json::MerkleHash;
+use chio_spec::ErrorCode;
 use sha2::{Digest, Sha256};
 
 /// Why a tree operation or a proof was refused.
@@ -93,6 +96,20 @@ pub enum MerkleFault {
     /// The receipt has no canonical text, so it has no leaf.
     #[error("the receipt has no canonical text and cannot be a leaf: {0}")]
     Leaf(String),
+}
+
+impl MerkleFault {
+    /// The registry entry of this fault: where the kernel meets one, its own log is at fault.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::StoreIntegrityViolated
+    }
+
+    /// The short reason that the caller is told.
+    #[must_use]
+    pub fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed("log proof does not hold")
+    }
 }
 
 /// The largest tree: integers on the wire end at 2^53 − 1.
