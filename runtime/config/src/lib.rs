@@ -12,6 +12,13 @@
 //!   commented out is a YAML null; reading it as "no guard" would open what its author meant to close.
 //! - **Every error names file, line and column**, and every rule of a guard remembers where it was written,
 //!   so that a denial can point at the line that caused it.
+//!
+//! ```
+//! use chio_config::PolicyFile;
+//!
+//! let error = PolicyFile::parse("guards:\n  tool_acess: {block: [rm]}\n", "policy.yaml").unwrap_err();
+//! assert_eq!(error.to_string(), "policy.yaml:2:3: unknown key `tool_acess`; did you mean `tool_access`?");
+//! ```
 
 mod error;
 mod located;

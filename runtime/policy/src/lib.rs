@@ -6,6 +6,25 @@
 //!
 //! The guards run in one [`Pipeline`], in a fixed order, after the capability was accepted. They are synchronous
 //! and pure: they see one call and the policy, nothing else. The first that denies, fails or panics ends the call.
+//!
+//! ```
+//! use chio_policy::{CallKind, EffectivePolicy, GuardCall, PipelineDecision};
+//!
+//! let policy = EffectivePolicy::safe_preset()?;
+//! let arguments = serde_json::json!({"source": "notes.txt", "destination": "app/.env"});
+//! let outcome = policy.pipeline().run(&GuardCall {
+//!     server: "filesystem",
+//!     tool: "move_file",
+//!     kind: CallKind::Tool,
+//!     arguments: &arguments,
+//!     args_size: 49,
+//!     resource_uri: None,
+//!     agent: "an agent's key",
+//! });
+//! let PipelineDecision::Deny(denial) = outcome.decision else { unreachable!() };
+//! assert_eq!((denial.guard, denial.reason.as_str()), ("forbidden-path", "the path is not permitted by policy"));
+//! # Ok::<(), chio_policy::PolicyError>(())
+//! ```
 
 mod effective;
 mod error;

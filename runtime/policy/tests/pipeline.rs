@@ -203,6 +203,9 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each case compiles policies, which is what takes the time.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     /// A tool is listed exactly if it can be called, as far as its name decides.
     #[test]
     fn visible_agrees_with_check(allow in names(), block in names(), default in prop_oneof![Just(""), Just(", default_action: allow"), Just(", default_action: block")], tool in "[a-e]") {

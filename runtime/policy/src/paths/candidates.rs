@@ -7,6 +7,8 @@ use chio_json::strict;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::reading::web_address;
+
 /// How often JSON inside a string inside JSON is opened.
 const MAX_EMBEDDED: usize = 3;
 
@@ -123,7 +125,8 @@ fn string<T>(
         _ => return ControlFlow::Continue(()),
     };
     for word in trimmed.split(words).map(str::trim).filter(|word| !word.is_empty()) {
-        if is_web_address(word) {
+        // Web addresses are kept whole, so that the parts of their query are not taken for files.
+        if web_address(word) == Some(0) {
             visit(Candidate { text: word, kind: Kind::Path, place })?;
             continue;
         }
@@ -136,13 +139,6 @@ fn string<T>(
 
 fn ends_word(c: char) -> bool {
     matches!(c, ',' | ';' | '|' | '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | '"' | '\'' | '`')
-}
-
-/// Web addresses are kept whole, so that the parts of their query are not taken for files.
-fn is_web_address(word: &str) -> bool {
-    ["http://", "https://", "ws://", "wss://"]
-        .iter()
-        .any(|scheme| word.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
 
 /// Whether the value of an argument that holds text is text indeed: several lines, or several words that do not begin

@@ -11,6 +11,9 @@ const MAX_ENCODINGS: usize = 5;
 /// How many prefixes that end in a colon are taken off, as in `git:HEAD:.env`.
 const MAX_SCHEMES: usize = 4;
 
+/// Schemes of addresses that are not files.
+const WEB_SCHEMES: &[&str] = &["http", "https", "ws", "wss"];
+
 /// One reading of a candidate: segments joined by single slashes, with a leading slash if the path is absolute.
 ///
 /// Leading `..` segments of a relative path are dropped: from an unknown directory they lead anywhere, so what follows
@@ -145,17 +148,21 @@ fn after_scheme(text: &str) -> Option<&str> {
 }
 
 /// Where the first web address of the text starts, if it starts the text or follows white space.
-fn web_address(text: &str) -> Option<usize> {
-    text.match_indices(':').find_map(|(colon, _)| {
-        let before = text.get(..colon)?;
-        let scheme = before.rsplit(char::is_whitespace).next().unwrap_or(before);
-        let known = |list: &[&str]| list.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        let address = match text.get(colon..).is_some_and(|rest| rest.starts_with("://")) {
-            true => known(&["http", "https", "ws", "wss"]),
-            false => known(&["data", "mailto"]) && colon == scheme.len(),
-        };
-        address.then_some(colon - scheme.len())
+pub(super) fn web_address(text: &str) -> Option<usize> {
+    if ["data:", "mailto:"].iter().any(|scheme| starts_with(text, scheme)) {
+        return Some(0);
+    }
+    text.match_indices("://").find_map(|(colon, _)| {
+        WEB_SCHEMES.iter().find_map(|scheme| {
+            let start = colon.checked_sub(scheme.len())?;
+            let alone = text.get(..start)?.chars().next_back().is_none_or(char::is_whitespace);
+            (alone && starts_with(text.get(start..)?, scheme)).then_some(start)
+        })
     })
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start))
 }
 
 /// Adds the forms of one text.
