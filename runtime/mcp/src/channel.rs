@@ -54,7 +54,7 @@ pub enum Arrival {
         /// Its size as far as it was counted.
         bytes: u64,
         /// The request it seems to answer, read while it was skipped.
-        id: Option<Id>,
+        answers: Option<Id>,
     },
     /// The connection broke. A plain end of input is the end of the queue instead.
     Broken(String),

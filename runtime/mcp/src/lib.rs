@@ -8,6 +8,8 @@
 //! MCP revision 2025-11-25.
 
 pub mod channel;
+pub mod connection;
+pub mod edge;
 pub mod error;
 pub mod jsonrpc;
 pub mod process;

@@ -276,7 +276,7 @@ impl Session {
                 // Nobody can be owed this answer so much that the connection should wait for it.
                 let _ = self.offer(malformed.answer(), None);
             }
-            Arrival::Oversized { bytes, id } => self.oversized(bytes, id),
+            Arrival::Oversized { bytes, answers } => self.oversized(bytes, answers.as_ref()),
             Arrival::Broken(reason) => tracing::warn!(%reason, "the transport broke"),
         }
     }
@@ -361,13 +361,17 @@ impl Session {
         }
     }
 
-    fn oversized(&self, bytes: u64, id: Option<Id>) {
+    fn oversized(&self, bytes: u64, answers: Option<&Id>) {
         tracing::warn!(bytes, "a message is larger than this side accepts");
-        let answer = Err(McpError::AnswerTooLarge { bytes });
-        let answered = id.as_ref().is_some_and(|id| self.shared.pending.answer(id, answer));
-        if !answered {
-            let error = ErrorObject::new(INVALID_REQUEST, format!("the message is {bytes} bytes, too many"));
-            let _ = self.offer(jsonrpc::error_text(id.as_ref(), &error), None);
+        match answers {
+            Some(id) => {
+                self.shared.pending.answer(id, Err(McpError::AnswerTooLarge { bytes }));
+            }
+            None => {
+                let text = format!("a message of {bytes} bytes is larger than this side accepts");
+                let error = ErrorObject::new(INVALID_REQUEST, text);
+                let _ = self.offer(jsonrpc::error_text(None, &error), None);
+            }
         }
     }
 }

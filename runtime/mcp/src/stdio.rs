@@ -1,7 +1,7 @@
 //! MCP's stdio framing: one JSON-RPC message per line, UTF-8, nothing else on the stream.
 //!
 //! Reading keeps at most one line of bounded length; a longer one is skipped while it streams by and
-//! only its id is kept, so that the request it answers can fail by name instead of by timeout. What
+//! only the id is kept, so that the request it answers can fail by name instead of by timeout. What
 //! stands on a wrapped server's standard output without being JSON (banners, stray prints) is logged
 //! and dropped: it must never reach the client as if it were protocol.
 
@@ -104,7 +104,7 @@ where
             Ok(Some(Line::NotText { .. })) => {
                 Arrival::Malformed(Malformed::NotJson("the line is not UTF-8".to_owned()))
             }
-            Ok(Some(Line::TooLong { bytes, id })) => Arrival::Oversized { bytes, id },
+            Ok(Some(Line::TooLong { bytes, answers })) => Arrival::Oversized { bytes, answers },
             Err(error) => Arrival::Broken(error.to_string()),
         };
         let over = matches!(arrival, Arrival::Broken(_));

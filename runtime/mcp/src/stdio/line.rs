@@ -22,8 +22,8 @@ pub enum Line<'a> {
     TooLong {
         /// Its length, without its end.
         bytes: u64,
-        /// The top-level `id`, where the line looked like a JSON object that has one.
-        id: Option<Id>,
+        /// The request it answers, where it looked like a response.
+        answers: Option<Id>,
     },
 }
 
@@ -55,7 +55,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             self.line.clear();
             match self.fill().await? {
                 Filled::End if self.line.is_empty() => return Ok(None),
-                Filled::TooLong { bytes, id } => return Ok(Some(Line::TooLong { bytes, id })),
+                Filled::TooLong { bytes, answers } => return Ok(Some(Line::TooLong { bytes, answers })),
                 Filled::End | Filled::Line => {}
             }
             if !self.line.trim_ascii().is_empty() {
@@ -94,7 +94,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             self.reader.consume(consumed);
             if end_of_input || line_end.is_some() {
                 return Ok(match skim {
-                    Some((skim, bytes)) => Filled::TooLong { bytes, id: skim.id() },
+                    Some((skim, bytes)) => Filled::TooLong { bytes, answers: skim.answers() },
                     None if end_of_input => Filled::End,
                     None => Filled::Line,
                 });
@@ -106,5 +106,5 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 enum Filled {
     Line,
     End,
-    TooLong { bytes: u64, id: Option<Id> },
+    TooLong { bytes: u64, answers: Option<Id> },
 }

@@ -1,4 +1,4 @@
-//! Reading the id of a message that is too long to keep.
+//! Reading which request a message answers that is too long to keep.
 //!
 //! A wrapped server may answer with more than a line may hold. The answer cannot be delivered, but
 //! the request it belongs to must fail at once and by name. This follows the text's nesting byte by
@@ -27,6 +27,7 @@ pub(super) struct Skim {
     key: Vec<u8>,
     value: Vec<u8>,
     id: Option<Id>,
+    has_method: bool,
 }
 
 impl Skim {
@@ -37,9 +38,9 @@ impl Skim {
         }
     }
 
-    /// The top-level `id`, if one went by.
-    pub(super) fn id(self) -> Option<Id> {
-        self.id
+    /// The request that the text answers: its top-level `id`, unless it has a `method` and so asks.
+    pub(super) fn answers(self) -> Option<Id> {
+        self.id.filter(|_| !self.has_method)
     }
 
     fn step(&mut self, byte: u8) {
@@ -89,6 +90,7 @@ impl Skim {
     }
 
     fn member_ended(&mut self) {
+        self.has_method |= self.key == br#""method""#;
         if self.key == br#""id""# && self.value.len() <= LONGEST_ID {
             self.id = std::str::from_utf8(&self.value).ok().and_then(|text| Id::from_json(text).ok());
         }
