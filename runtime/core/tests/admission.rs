@@ -305,7 +305,7 @@ fn every_declared_attenuation_must_hold() {
         ),
         (
             "add_constraint",
-            Attenuation::AddConstraint(AttenuationAddConstraint::new(path_prefix("/work"), server(), tool())),
+            Attenuation::AddConstraint(AttenuationAddConstraint::new(path_prefix("/base"), server(), tool())),
         ),
         ("reduce_budget", Attenuation::ReduceBudget(AttenuationReduceBudget::new(4, server(), tool()))),
         ("shorten_expiry", Attenuation::ShortenExpiry(AttenuationShortenExpiry::new(END - 1))),

@@ -23,7 +23,7 @@ fn scope() -> ChioScope {
         delegable("files", "write"),
         delegable("mail", "*").with_dpop_required(true),
     ])
-    .with_resource_grants(vec![resource("file:///work/*", &[Operation::Read, Operation::Delegate])])
+    .with_resource_grants(vec![resource("file:///base/*", &[Operation::Read, Operation::Delegate])])
 }
 
 fn fault(request: Attenuate) -> AttenuateFault {
@@ -112,7 +112,7 @@ fn the_link_declares_what_the_child_gives_up() {
     let child = tools(vec![
         grant("files", "read", &[Operation::Invoke])
             .with_max_invocations(2)
-            .with_constraints(vec![path_prefix("/work")])
+            .with_constraints(vec![path_prefix("/base")])
             .with_max_cost_per_invocation(euro.clone())
             .with_max_total_cost(euro),
     ]);
@@ -175,9 +175,9 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 
 fn constraint() -> impl Strategy<Value = Constraint> {
     prop_oneof![
-        prop::sample::select(vec!["/work", "/work/src", "/"]).prop_map(path_prefix),
+        prop::sample::select(vec!["/base", "/base/src", "/"]).prop_map(path_prefix),
         prop::sample::select(vec![4_u64, 12, 100]).prop_map(Constraint::MaxLength),
-        Just(Constraint::RegexMatch("^/work".to_owned())),
+        Just(Constraint::RegexMatch("^/base".to_owned())),
     ]
 }
 
@@ -270,10 +270,10 @@ fn any_request() -> impl Strategy<Value = Request> {
         prop::sample::select(vec!["files", "mail", "web"]),
         prop::sample::select(vec!["read", "write", "send"]),
         prop::sample::select(vec![
-            r#"{"path":"/work/a"}"#,
-            r#"{"path":"/work/src/a"}"#,
+            r#"{"path":"/base/a"}"#,
+            r#"{"path":"/base/src/a"}"#,
             r#"{"path":"/etc/passwd"}"#,
-            r#"{"path":"/work/../etc"}"#,
+            r#"{"path":"/base/../etc"}"#,
             r#"{}"#,
         ]),
         prop::sample::select(vec!["f/a", "f/b", "f/../b", "f/..", "f/..x", "g", "h"]),

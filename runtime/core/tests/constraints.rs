@@ -34,44 +34,44 @@ fn breaks(constraint: &Constraint, arguments: &str) -> ConstraintFault {
 
 #[test]
 fn a_fault_names_its_constraint_and_tells_the_caller_no_more() {
-    let fault = breaks(&path_prefix("/work"), r#"{"path":"/etc/passwd"}"#);
+    let fault = breaks(&path_prefix("/base"), r#"{"path":"/etc/passwd"}"#);
     assert_eq!((fault.name, fault.code()), ("path_prefix", ErrorCode::ConstraintViolated));
     assert_eq!(fault.reason(), "capability constraint path_prefix is not met");
     assert_eq!(
         fault.to_string(),
-        r#"the constraint `path_prefix` is not met: the path "/etc/passwd" does not lie under "/work""#
+        r#"the constraint `path_prefix` is not met: the path "/etc/passwd" does not lie under "/base""#
     );
 }
 
 #[test]
 fn arguments_that_two_readers_could_read_differently_are_refused() {
-    for arguments in [r#"{"path":"/work/a","path":"/etc/passwd"}"#, r#"{"path":"\ud800"}"#] {
+    for arguments in [r#"{"path":"/base/a","path":"/etc/passwd"}"#, r#"{"path":"\ud800"}"#] {
         assert!(ArgumentView::new(&Json::from_text(arguments.to_owned()).unwrap()).is_err());
     }
 }
 
 #[test]
 fn path_prefix_compares_segments() {
-    for directory in ["/work", "/work/", "//work", "/work/.", "/work/src/.."] {
+    for directory in ["/base", "/base/", "//base", "/base/.", "/base/src/.."] {
         let under = path_prefix(directory);
         for path in
-            ["/work", "/work/", "/work/a", "//work///a/b", "/work/a/../b", "/work/./a", "/x/../work/a"]
+            ["/base", "/base/", "/base/a", "//base///a/b", "/base/a/../b", "/base/./a", "/x/../base/a"]
         {
             meets(&under, &format!(r#"{{"path":"{path}"}}"#));
         }
         for path in [
-            "/workshop/a",
-            "/wor",
-            "/work/..",
-            "/work/../etc/passwd",
-            "/work/a/../../etc",
-            "/../work/a",
+            "/basement/a",
+            "/bas",
+            "/base/..",
+            "/base/../etc/passwd",
+            "/base/a/../../etc",
+            "/../base/a",
             "/",
-            "work/a",
-            "./work/a",
-            "../work/a",
-            "~/work/a",
-            "/WORK/a",
+            "base/a",
+            "./base/a",
+            "../base/a",
+            "~/base/a",
+            "/BASE/a",
             "",
         ] {
             breaks(&under, &format!(r#"{{"path":"{path}"}}"#));
@@ -81,12 +81,12 @@ fn path_prefix_compares_segments() {
 
 #[test]
 fn path_prefix_keeps_relative_and_absolute_apart() {
-    for directory in ["work", "./work"] {
-        meets(&path_prefix(directory), r#"{"path":"work/a"}"#);
-        meets(&path_prefix(directory), r#"{"path":"./work/a"}"#);
-        breaks(&path_prefix(directory), r#"{"path":"/work/a"}"#);
-        breaks(&path_prefix(directory), r#"{"path":"work/../../etc"}"#);
-        breaks(&path_prefix(directory), r#"{"path":"workshop"}"#);
+    for directory in ["base", "./base"] {
+        meets(&path_prefix(directory), r#"{"path":"base/a"}"#);
+        meets(&path_prefix(directory), r#"{"path":"./base/a"}"#);
+        breaks(&path_prefix(directory), r#"{"path":"/base/a"}"#);
+        breaks(&path_prefix(directory), r#"{"path":"base/../../etc"}"#);
+        breaks(&path_prefix(directory), r#"{"path":"basement"}"#);
     }
     for directory in [".", ""] {
         meets(&path_prefix(directory), r#"{"path":"a/b"}"#);
@@ -99,58 +99,58 @@ fn path_prefix_keeps_relative_and_absolute_apart() {
 
 #[test]
 fn path_prefix_knows_home_directories() {
-    meets(&path_prefix("~/work"), r#"{"path":"~/work/a"}"#);
-    breaks(&path_prefix("~/work"), r#"{"path":"~/work/../.ssh"}"#);
-    breaks(&path_prefix("~/work"), r#"{"path":"~root/work/a"}"#);
-    breaks(&path_prefix("~/work"), r#"{"path":"/work/a"}"#);
+    meets(&path_prefix("~/base"), r#"{"path":"~/base/a"}"#);
+    breaks(&path_prefix("~/base"), r#"{"path":"~/base/../.ssh"}"#);
+    breaks(&path_prefix("~/base"), r#"{"path":"~root/base/a"}"#);
+    breaks(&path_prefix("~/base"), r#"{"path":"/base/a"}"#);
     breaks(&path_prefix("~"), r#"{"path":"~/../etc"}"#);
     breaks(&path_prefix("/home/me"), r#"{"path":"~/a"}"#);
-    breaks(&path_prefix("/work"), r#"{"note":"~","path":"/work/a"}"#);
+    breaks(&path_prefix("/base"), r#"{"note":"~","path":"/base/a"}"#);
 }
 
 #[test]
 fn path_prefix_reads_backslashes_both_ways() {
-    meets(&path_prefix("/work"), r#"{"path":"/work/a\\b"}"#);
-    for path in [r"/work/..\\..\\etc", r"/work\\..\\..\\etc", r"/work\\..\\work\\a", r"\\work\\a", r"..\\a"] {
-        breaks(&path_prefix("/work"), &format!(r#"{{"path":"{path}"}}"#));
+    meets(&path_prefix("/base"), r#"{"path":"/base/a\\b"}"#);
+    for path in [r"/base/..\\..\\etc", r"/base\\..\\..\\etc", r"/base\\..\\base\\a", r"\\base\\a", r"..\\a"] {
+        breaks(&path_prefix("/base"), &format!(r#"{{"path":"{path}"}}"#));
     }
     // A directory written with backslashes settles that they separate.
-    meets(&path_prefix(r"C:\work"), r#"{"path":"C:\\work\\a"}"#);
-    meets(&path_prefix(r"C:\work"), r#"{"path":"C:/work/a"}"#);
-    breaks(&path_prefix(r"C:\work"), r#"{"path":"C:\\work\\..\\secret"}"#);
-    breaks(&path_prefix(r"C:\work"), r#"{"path":"D:\\work\\a"}"#);
+    meets(&path_prefix(r"C:\base"), r#"{"path":"C:\\base\\a"}"#);
+    meets(&path_prefix(r"C:\base"), r#"{"path":"C:/base/a"}"#);
+    breaks(&path_prefix(r"C:\base"), r#"{"path":"C:\\base\\..\\secret"}"#);
+    breaks(&path_prefix(r"C:\base"), r#"{"path":"D:\\base\\a"}"#);
     breaks(&path_prefix("."), r#"{"path":"a\\..\\..\\b"}"#);
 }
 
 #[test]
 fn path_prefix_refuses_nul() {
-    breaks(&path_prefix("/work"), r#"{"path":"/work/a\u0000/../../etc"}"#);
-    breaks(&path_prefix("/work"), r#"{"path":"/work/a\u0000"}"#);
+    breaks(&path_prefix("/base"), r#"{"path":"/base/a\u0000/../../etc"}"#);
+    breaks(&path_prefix("/base"), r#"{"path":"/base/a\u0000"}"#);
 }
 
 #[test]
 fn path_prefix_reads_file_uris_as_paths() {
-    meets(&path_prefix("/work"), r#"{"uri":"file:///work/a%20b"}"#);
-    meets(&path_prefix("/work"), r#"{"uri":"FILE://localhost/work/a"}"#);
+    meets(&path_prefix("/base"), r#"{"uri":"file:///base/a%20b"}"#);
+    meets(&path_prefix("/base"), r#"{"uri":"FILE://localhost/base/a"}"#);
     for uri in [
         "file:///etc/passwd",
-        "file:///work/%2e%2e/etc",
-        "file:///work/%2E%2E%2Fetc",
-        "file://other/work/a",
-        "file:///work/%",
-        "file:///work/%zz",
-        "file:///work/a%00",
-        "file:///work/%ff",
+        "file:///base/%2e%2e/etc",
+        "file:///base/%2E%2E%2Fetc",
+        "file://other/base/a",
+        "file:///base/%",
+        "file:///base/%zz",
+        "file:///base/a%00",
+        "file:///base/%ff",
         "file:etc",
         "file://",
     ] {
-        breaks(&path_prefix("/work"), &format!(r#"{{"uri":"{uri}","path":"/work/a"}}"#));
+        breaks(&path_prefix("/base"), &format!(r#"{{"uri":"{uri}","path":"/base/a"}}"#));
     }
 }
 
 #[test]
 fn path_prefix_finds_paths_by_key_and_by_look() {
-    let under = path_prefix("/work");
+    let under = path_prefix("/base");
     for key in [
         "path",
         "filePath",
@@ -164,30 +164,30 @@ fn path_prefix_finds_paths_by_key_and_by_look() {
         "root",
         "cwd",
     ] {
-        breaks(&under, &format!(r#"{{"{key}":"secret","path2":"/work/a"}}"#));
+        breaks(&under, &format!(r#"{{"{key}":"secret","path2":"/base/a"}}"#));
     }
     // By look, wherever it stands.
     for arguments in [
-        r#"{"path":"/work/a","x":"/etc/passwd"}"#,
-        r#"{"path":"/work/a","x":["/etc/passwd"]}"#,
-        r#"{"path":"/work/a","x":{"y":{"z":"a/b"}}}"#,
-        r#"{"path":"/work/a","x":"./b"}"#,
-        r#"{"path":"/work/a","x":".."}"#,
-        r#"{"path":"/work/a","x":"a\\b"}"#,
-        r#"{"paths":["/work/a","/etc/passwd"]}"#,
+        r#"{"path":"/base/a","x":"/etc/passwd"}"#,
+        r#"{"path":"/base/a","x":["/etc/passwd"]}"#,
+        r#"{"path":"/base/a","x":{"y":{"z":"a/b"}}}"#,
+        r#"{"path":"/base/a","x":"./b"}"#,
+        r#"{"path":"/base/a","x":".."}"#,
+        r#"{"path":"/base/a","x":"a\\b"}"#,
+        r#"{"paths":["/base/a","/etc/passwd"]}"#,
         r#"["/etc/passwd"]"#,
         r#""/etc/passwd""#,
     ] {
         breaks(&under, arguments);
     }
-    meets(&under, r#"{"path":"/work/a","x":"plain words","n":5,"u":"https://example.com/a/b"}"#);
-    meets(&under, r#"["/work/a"]"#);
+    meets(&under, r#"{"path":"/base/a","x":"plain words","n":5,"u":"https://example.com/a/b"}"#);
+    meets(&under, r#"["/base/a"]"#);
 }
 
 #[test]
 fn path_prefix_needs_a_path() {
     for arguments in
-        ["{}", "null", "5", r#"{"x":"words"}"#, r#"{"path":5}"#, r#"{"u":"https://example.com/work"}"#]
+        ["{}", "null", "5", r#"{"x":"words"}"#, r#"{"path":5}"#, r#"{"u":"https://example.com/base"}"#]
     {
         let fault = breaks(&path_prefix("/"), arguments);
         assert_eq!(fault.reason, "the arguments hold no path");

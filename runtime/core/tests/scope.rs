@@ -65,16 +65,16 @@ fn resources_match_exactly_or_by_prefix_the_longest_first() {
     let read = &[Operation::Read];
     let scope = ChioScope::new().with_resource_grants(vec![
         resource("*", read),
-        resource("file:///work/*", read),
-        resource("file:///work/src/*", read),
-        resource("file:///work/src/main.rs", read),
+        resource("file:///base/*", read),
+        resource("file:///base/src/*", read),
+        resource("file:///base/src/main.rs", read),
         resource("file:///etc/*", &[Operation::Subscribe]),
         resource("a*b", read),
     ]);
     let index = |uri: &str| match_resource(&scope, uri, Operation::Read).map(|(index, _)| index);
-    assert_eq!(index("file:///work/src/main.rs"), Some(3));
-    assert_eq!(index("file:///work/src/lib.rs"), Some(2));
-    assert_eq!(index("file:///work/Cargo.toml"), Some(1));
+    assert_eq!(index("file:///base/src/main.rs"), Some(3));
+    assert_eq!(index("file:///base/src/lib.rs"), Some(2));
+    assert_eq!(index("file:///base/Cargo.toml"), Some(1));
     assert_eq!(index("file:///etc/passwd"), Some(0));
     assert_eq!(index("a*b"), Some(5));
     assert_eq!(index("axb"), Some(0));
@@ -84,19 +84,19 @@ fn resources_match_exactly_or_by_prefix_the_longest_first() {
 
 #[test]
 fn a_uri_that_climbs_matches_no_prefix() {
-    let scope = ChioScope::new().with_resource_grants(vec![resource("file:///work/*", &[Operation::Read])]);
+    let scope = ChioScope::new().with_resource_grants(vec![resource("file:///base/*", &[Operation::Read])]);
     for uri in [
-        "file:///work/../etc/passwd",
-        "file:///work/a/..",
-        "file:///work/%2e%2e/etc/passwd",
-        "file:///work/%2E./etc",
-        "file:///work/a%2f..%2f..%2fetc",
-        r"file:///work/..\..\etc",
-        "file:///work/a%5C..%5c..",
+        "file:///base/../etc/passwd",
+        "file:///base/a/..",
+        "file:///base/%2e%2e/etc/passwd",
+        "file:///base/%2E./etc",
+        "file:///base/a%2f..%2f..%2fetc",
+        r"file:///base/..\..\etc",
+        "file:///base/a%5C..%5c..",
     ] {
         assert!(match_resource(&scope, uri, Operation::Read).is_none(), "{uri}");
     }
-    assert!(match_resource(&scope, "file:///work/a..b/...", Operation::Read).is_some());
+    assert!(match_resource(&scope, "file:///base/a..b/...", Operation::Read).is_some());
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn subset_rule_3_invocations() {
 #[test]
 fn subset_rule_4_constraints_occur_exactly_equal() {
     let with = |constraints: Vec<Constraint>| grant("files", "read", INVOKE).with_constraints(constraints);
-    let parent = || with(vec![path_prefix("/work"), Constraint::MaxLength(32)]);
-    assert_eq!(rule(with(vec![Constraint::MaxLength(32), path_prefix("/work")]), parent()), None);
-    let more = with(vec![Constraint::MaxLength(32), Constraint::MaxLength(8), path_prefix("/work")]);
+    let parent = || with(vec![path_prefix("/base"), Constraint::MaxLength(32)]);
+    assert_eq!(rule(with(vec![Constraint::MaxLength(32), path_prefix("/base")]), parent()), None);
+    let more = with(vec![Constraint::MaxLength(32), Constraint::MaxLength(8), path_prefix("/base")]);
     assert_eq!(rule(more, parent()), None);
-    assert_eq!(rule(with(vec![path_prefix("/work")]), parent()), Some(SubsetRule::Constraints));
+    assert_eq!(rule(with(vec![path_prefix("/base")]), parent()), Some(SubsetRule::Constraints));
     // No narrowing by meaning.
-    let narrower = with(vec![path_prefix("/work/src"), Constraint::MaxLength(32)]);
+    let narrower = with(vec![path_prefix("/base/src"), Constraint::MaxLength(32)]);
     assert_eq!(rule(narrower, parent()), Some(SubsetRule::Constraints));
 }
 
@@ -241,8 +241,8 @@ fn subset_rule_7_resource_and_prompt_patterns() {
 #[test]
 fn a_child_cannot_name_a_uri_that_climbs_out_of_the_parents_prefix() {
     let scope = |pattern| ChioScope::new().with_resource_grants(vec![resource(pattern, &[Operation::Read])]);
-    for climbing in ["file:///work/../etc/passwd", "file:///work/%2e%2e/*"] {
-        assert!(subset(&scope(climbing), &scope("file:///work/*")).is_err());
+    for climbing in ["file:///base/../etc/passwd", "file:///base/%2e%2e/*"] {
+        assert!(subset(&scope(climbing), &scope("file:///base/*")).is_err());
         assert!(subset(&scope(climbing), &scope("*")).is_ok());
     }
 }

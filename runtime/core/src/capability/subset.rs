@@ -3,7 +3,7 @@
 //! Each grant of the child must be covered, as a whole, by one grant of the parent. Constraints are compared
 //! exactly: a child keeps every constraint of the parent and may add more, so that no two implementations can
 //! disagree on whether one constraint is "narrower" than another. The price is that a child cannot replace
-//! `/work` by `/work/src`; it adds the second beside the first.
+//! `/base` by `/base/src`; it adds the second beside the first.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -4,7 +4,7 @@
 //! and a symbolic link could change between the look and the call. What the words leave open is refused. In
 //! particular:
 //!
-//! * `/work` does not cover `/workshop`, and `..` never leads above where a path starts;
+//! * `/base` does not cover `/basement`, and `..` never leads above where a path starts;
 //! * a relative path is never under an absolute directory, nor the other way round, and `~` (somebody's home)
 //!   is under nothing but a directory that starts with the same `~`;
 //! * a backslash separates segments on some servers and not on others, so such a path must lie under the
