@@ -183,3 +183,70 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         NativeError::FrameDeadline(self.deadline)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_follows_what_arrived_and_not_what_was_announced() {
+        let (mut near, far) = tokio::io::duplex(1 << 20);
+        let mut reader = FrameReader::new(far, Duration::from_secs(30));
+        near.write_all(&0x0100_0000_u32.to_be_bytes()).await.unwrap();
+        near.write_all(&[b'1'; 300_000]).await.unwrap();
+        let waiting = tokio::time::timeout(Duration::from_millis(200), reader.next()).await;
+        assert!(waiting.is_err());
+        assert!(reader.waiting() == 300_004 && reader.buffer.capacity() <= 2 * 300_004 + PAYLOAD_STEP);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_gives_the_memory_of_a_large_frame_back() {
+        let (mut near, far) = tokio::io::duplex(1 << 21);
+        let mut reader = FrameReader::new(far, Duration::from_secs(30));
+        near.write_all(&0x0010_0000_u32.to_be_bytes()).await.unwrap();
+        near.write_all(&vec![b'1'; 0x0010_0000]).await.unwrap();
+        assert_eq!(reader.next().await.unwrap().unwrap().payload().len(), 0x0010_0000);
+        let waiting = tokio::time::timeout(Duration::from_millis(50), reader.next()).await;
+        assert!(waiting.is_err());
+        assert!(reader.buffer.capacity() <= KEPT_CAPACITY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_frames_share_one_budget_and_small_ones_never_wait() {
+        let memory = FrameMemory::new(16 << 20);
+        let reader = |bytes: usize, announced: u32| {
+            let (mut near, far) = tokio::io::duplex(16 << 20);
+            let reader = FrameReader::with_memory(far, Duration::from_secs(30), memory.clone());
+            let sending = async move {
+                near.write_all(&announced.to_be_bytes()).await.unwrap();
+                near.write_all(&vec![b'1'; bytes]).await.unwrap();
+                near
+            };
+            async move { (sending.await, reader) }
+        };
+        let (_stalled, mut stalling) = reader(1 << 20, 10 << 20).await;
+        let stalled = tokio::spawn(async move { stalling.next().await.map(|_| ()) });
+        tokio::task::yield_now().await;
+
+        let started = Instant::now();
+        let (_near, mut small) = reader(60_000, 60_000).await;
+        assert!(small.next().await.unwrap().is_some());
+        assert_eq!(started.elapsed(), Duration::ZERO);
+
+        let (_near, mut honest) = reader(10 << 20, 10 << 20).await;
+        let frame = honest.next().await.unwrap().unwrap();
+        assert_eq!((frame.payload().len(), started.elapsed().as_secs()), (10 << 20, 30));
+        assert!(matches!(stalled.await.unwrap(), Err(NativeError::FrameDeadline(_))));
+
+        // What was reserved is held as long as somebody works on the frame.
+        let (_, reservation) = frame.into_parts();
+        let (_near, mut next) = reader(10 << 20, 10 << 20).await;
+        assert!(timeout_at(Instant::now() + Duration::from_secs(3600), next.next()).await.is_err());
+        drop(reservation);
+        assert!(next.next().await.unwrap().is_some());
+    }
+}
