@@ -11,6 +11,7 @@ mod call;
 mod chain;
 mod error;
 mod log;
+mod memory;
 mod sqlite;
 mod store;
 
@@ -24,5 +25,6 @@ pub use log::{
     BudgetUsage, CheckpointInput, CheckpointSigner, CheckpointVerifier, FsckReport, Head, Inclusion, ProofAt,
     Query, Revocation, Stops, StoredCheckpoint, StoredReceipt,
 };
+pub use memory::MemoryStore;
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::Store;
