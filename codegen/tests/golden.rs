@@ -1,6 +1,6 @@
 //! Golden pairs: a small schema beside the Rust that is expected of it, compared as text, compiled, and used.
 //!
-//! After a deliberate change, `CHIO_UPDATE_GOLDEN=1 cargo test -p chio-codegen` writes the Rust anew; read the diff
+//! After a deliberate change, `CHIO_BLESS=1 cargo test -p chio-codegen` writes the Rust anew; read the diff
 //! and run the tests again, which then compile it. A new pair begins with an empty Rust file.
 
 #![allow(
@@ -71,7 +71,7 @@ const COMPILED: &[&str] = &[
 #[test]
 fn each_schema_makes_the_expected_rust() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let update = std::env::var_os("CHIO_UPDATE_GOLDEN").is_some();
+    let update = std::env::var_os("CHIO_BLESS").is_some();
     let mut faults = Vec::new();
     let mut found_names = Vec::new();
     for entry in std::fs::read_dir(&folder).unwrap() {

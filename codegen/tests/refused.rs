@@ -1,6 +1,6 @@
 //! One fixture per rule of the profile: a schema that breaks the rule, and beside it what the generator says.
 //!
-//! After a change of words, `CHIO_UPDATE_GOLDEN=1 cargo test -p chio-codegen` writes the messages anew; read them.
+//! After a change of words, `CHIO_BLESS=1 cargo test -p chio-codegen` writes the messages anew; read them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 #[test]
 fn every_fixture_is_refused_with_its_message() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused");
-    let update = std::env::var_os("CHIO_UPDATE_GOLDEN").is_some();
+    let update = std::env::var_os("CHIO_BLESS").is_some();
     let (mut faults, mut count, mut messages) = (Vec::new(), 0, BTreeSet::new());
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();

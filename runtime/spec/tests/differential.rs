@@ -47,7 +47,7 @@ impl Tally {
             (true, Ok(written)) if written == text => {}
             (false, Err(_)) => {}
             (true, Ok(written)) => {
-                self.disagreements.push(format!("{name} rewrote\n  {text} as\n  {written}"))
+                self.disagreements.push(format!("{name} rewrote\n  {text} as\n  {written}"));
             }
             (true, Err(error)) => {
                 self.disagreements

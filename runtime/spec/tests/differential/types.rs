@@ -88,7 +88,7 @@ pub(crate) fn plain<T: DeserializeOwned + Serialize>(text: &str) -> Result<Strin
 /// Signed objects are read when somebody looks at them; a malformed one inside a good frame is no malformed frame.
 /// The schema does not make that difference, so the comparison looks at them at once.
 fn seen<T: DeserializeOwned>(signed: &Signed<T>) -> Result<(), String> {
-    signed.view().map(|_| ()).map_err(|error| error.to_string())
+    signed.view().map(|_| ()).map_err(ToString::to_string)
 }
 
 fn written(value: &impl Serialize) -> Result<String, String> {
