@@ -67,7 +67,7 @@ impl Kernel {
             Denial::new(ErrorCode::InvalidRequestShape, step::STRUCTURE, "arguments are not readable JSON")
                 .with_details(error.to_string())
         })?;
-        let mut cleared = self.clear(request, &arguments, facts.timestamp, progress).await?;
+        let mut cleared = self.clear(request, &Arc::new(arguments), facts.timestamp, progress).await?;
         let (taken, grant_index) = self.admit(request, facts, &mut cleared).await?;
         progress.grant_index = Some(grant_index);
         progress.trail.passed(step::ADMISSION);

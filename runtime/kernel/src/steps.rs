@@ -3,6 +3,8 @@
 //! The order is the order of the decision. Each step either leaves evidence that it passed or ends the decision with a
 //! [`Denial`]; nothing after a denial runs.
 
+use std::sync::Arc;
+
 use chio_core::capability::constraint::{self, ArgumentView};
 use chio_core::capability::{
     TimeStatus, VerifiedToken, admit, covering_grants, match_prompt, match_resource, match_tool_grants,
@@ -54,7 +56,7 @@ impl Kernel {
     pub(crate) async fn clear(
         &self,
         request: &CallRequest,
-        arguments: &ArgumentView,
+        arguments: &Arc<ArgumentView>,
         now: u64,
         progress: &mut Progress,
     ) -> Result<Cleared, Denial> {
@@ -89,7 +91,7 @@ impl Kernel {
         }
         self.target_known(request).await?;
         progress.trail.passed(step::TOOL);
-        self.guards(request, arguments, view, progress)?;
+        self.guards(request, arguments, view, progress).await?;
 
         let candidates = grants.into_iter().map(|grant| grant.charged(view, &ancestors)).collect();
         Ok(Cleared { token, ancestors, candidates, nonce })
@@ -306,7 +308,7 @@ fn proof_of_possession<'scope>(
     let Some(proof) = &request.dpop_proof else {
         let free: Vec<_> = grants
             .into_iter()
-            .filter(|grant| !grant.tool.is_some_and(|grant| grant.dpop_required == Some(true)))
+            .filter(|grant| grant.tool.is_none_or(|grant| grant.dpop_required != Some(true)))
             .collect();
         if free.is_empty() {
             let reason = "grant requires a proof of possession but none was provided";
