@@ -17,7 +17,6 @@ use std::time::Duration;
 use chio_kernel::Kernel;
 use chio_spec::{AgentMessage, CapabilityList, CapabilityRevoked, KernelMessage, ToolCallRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::frame::MAX_PAYLOAD_BYTES;
 use crate::memory::{FrameMemory, Reservation};
 use crate::outbox::Outbox;
-use crate::peers::Peer;
+use crate::peers::{Peer, Turn};
 use crate::reader::FrameReader;
 use crate::{NativeError, ServerLimits, calls, frame, revocations};
 
@@ -65,7 +64,8 @@ where
     let (grace, shutdown) = (shared.limits.grace, shared.shutdown.clone());
     let mut reader = FrameReader::with_memory(source, deadline, shared.memory.clone());
     let (outbox, mut writer) = Outbox::start(sink, deadline, peer.gone.clone());
-    let push = revocations::push(Arc::clone(&shared.kernel), Arc::clone(&peer.caller), outbox.clone());
+    let (kernel, caller) = (Arc::clone(&shared.kernel), Arc::clone(&peer.caller));
+    let push = revocations::push(kernel.revocations(), kernel, caller, outbox.clone());
     let notices = AbortOnDropHandle::new(tokio::spawn(push));
     let mut connection = Connection { shared, peer, outbox, at_end, calls: JoinSet::new() };
     let stopped = connection.read(&mut reader).await;
@@ -146,17 +146,16 @@ impl Connection {
     }
 
     /// Waits until one more call may run on this connection; none when the peer disappears meanwhile.
-    async fn turn<R: AsyncRead + Unpin>(&self, reader: &mut FrameReader<R>) -> Option<OwnedSemaphorePermit> {
-        let turn = Arc::clone(&self.peer.calls).acquire_owned();
+    async fn turn<R: AsyncRead + Unpin>(&self, reader: &mut FrameReader<R>) -> Option<Turn> {
         tokio::select! {
             biased;
-            turn = turn => turn.ok(),
+            turn = self.peer.turn() => Some(turn),
             () = reader.wait_for_end(), if self.at_end == AtEnd::Cancel => None,
         }
     }
 
     /// Starts one call, which holds `held` until it is answered.
-    fn start(&mut self, request: ToolCallRequest, held: (Reservation, OwnedSemaphorePermit)) {
+    fn start(&mut self, request: ToolCallRequest, held: (Reservation, Turn)) {
         while self.calls.try_join_next().is_some() {}
         let kernel = Arc::clone(&self.shared.kernel);
         let call = calls::answer(kernel, Arc::clone(&self.peer), self.outbox.clone(), request);

@@ -9,8 +9,8 @@ pub struct ServerLimits {
     /// Most connections at once; default 1024. Beyond it a connection of a stranger that waits for nothing makes way,
     /// and when there is none, new connections wait in the system's backlog.
     pub connections: usize,
-    /// Most calls in flight on one connection; default 256. Beyond it no further frame of that connection is taken
-    /// until a call ends.
+    /// Most calls in flight on one connection; default 256, and few until a first capability has verified. Beyond it no
+    /// further frame of that connection is taken until a call ends.
     pub calls_per_connection: usize,
     /// Time that one frame may take to arrive, from its first byte, or to be taken by the peer; default 30 s.
     pub frame_deadline: Duration,

@@ -5,15 +5,23 @@
 //! capability has verified yet and no call runs. Holders of a capability are never put out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chio_kernel::CallerSession;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How often a full house looks again for somebody who can make way.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Most calls in flight on a connection on which no capability has verified yet. Denials of strangers are paced by the
+/// kernel, so a stranger could otherwise fill memory with calls that wait for theirs.
+const STRANGER_CALLS: usize = 8;
+
+/// How often a stranger with as many calls in flight is looked at again: has it become a holder meanwhile?
+const STRANGER_POLL: Duration = Duration::from_millis(5);
 
 /// One connected peer.
 #[derive(Debug)]
@@ -21,21 +29,49 @@ pub(crate) struct Peer {
     pub(crate) caller: Arc<CallerSession>,
     /// Cancelled when the connection is to end, whoever wants it.
     pub(crate) gone: CancellationToken,
-    /// One permit for every call that may run at once.
-    pub(crate) calls: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     call_limit: usize,
+    stranger_calls: Arc<Semaphore>,
+}
+
+/// Leave for one call; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _call: Option<OwnedSemaphorePermit>,
+    _stranger: Option<OwnedSemaphorePermit>,
 }
 
 impl Peer {
     pub(crate) fn new(call_limit: usize) -> Arc<Self> {
         let call_limit = call_limit.clamp(1, Semaphore::MAX_PERMITS);
         let calls = Arc::new(Semaphore::new(call_limit));
-        Arc::new(Self { caller: CallerSession::new(), gone: CancellationToken::new(), calls, call_limit })
+        let stranger_calls = Arc::new(Semaphore::new(STRANGER_CALLS));
+        let (caller, gone) = (CallerSession::new(), CancellationToken::new());
+        Arc::new(Self { caller, gone, calls, call_limit, stranger_calls })
+    }
+
+    /// Waits until one more call may run on this connection.
+    pub(crate) async fn turn(&self) -> Turn {
+        let stranger = loop {
+            if !self.is_stranger() {
+                break None;
+            }
+            let permit = Arc::clone(&self.stranger_calls).acquire_owned();
+            if let Ok(permit) = timeout(STRANGER_POLL, permit).await {
+                break permit.ok();
+            }
+        };
+        // Neither semaphore is ever closed.
+        Turn { _call: Arc::clone(&self.calls).acquire_owned().await.ok(), _stranger: stranger }
+    }
+
+    fn is_stranger(&self) -> bool {
+        self.caller.subject().is_none()
     }
 
     fn can_make_way(&self) -> bool {
         let calls_nothing = self.calls.available_permits() == self.call_limit;
-        calls_nothing && self.caller.subject().is_none() && !self.gone.is_cancelled()
+        calls_nothing && self.is_stranger() && !self.gone.is_cancelled()
     }
 }
 
@@ -69,7 +105,7 @@ impl Peers {
                 Err(_) => self.make_way(),
             }
             let free = Arc::clone(&self.seats).acquire_owned();
-            if let Ok(Ok(permit)) = tokio::time::timeout(LOOK_AGAIN, free).await {
+            if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, free).await {
                 break permit;
             }
         };
@@ -85,7 +121,7 @@ impl Peers {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Peer>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Peer>>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

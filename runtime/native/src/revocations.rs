@@ -4,14 +4,21 @@ use std::sync::Arc;
 
 use chio_kernel::{CallerSession, Kernel};
 use chio_spec::{CapabilityId, CapabilityRevoked, KernelMessage};
+use chio_store::Revocation;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::outbox::Outbox;
 
 /// Pushes `capability_revoked` for every token of `caller` that a revocation ends, its own or that of an ancestor.
-/// Ends with the connection.
-pub(crate) async fn push(kernel: Arc<Kernel>, caller: Arc<CallerSession>, outbox: Outbox) {
-    let mut revocations = kernel.revocations();
+/// Ends with the connection. `revocations` is subscribed to before anything can verify on the connection, so that no
+/// revocation falls between.
+pub(crate) async fn push(
+    mut revocations: Receiver<Revocation>,
+    kernel: Arc<Kernel>,
+    caller: Arc<CallerSession>,
+    outbox: Outbox,
+) {
     loop {
         let ended = match revocations.recv().await {
             Ok(revocation) => {

@@ -7,6 +7,7 @@ mod fixture;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use chio_json::Signed;
 use chio_native::{Client, ServerLimits, decode_frame, frame};
 use chio_spec::{AgentMessage, KernelMessage, ToolCallError, ToolCallResult};
 use fixture::{House, request, token, until};
@@ -166,6 +167,34 @@ async fn five_hundred_half_open_peers_starve_nobody() {
     answered(&house.client().await, "cap-3").await;
     assert!(started.elapsed() < HONEST, "51 calls took {:?}", started.elapsed());
     drop(half_open);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_forged_tokens_delays_no_holder() {
+    let house = House::open().await;
+    let honest = house.client().await;
+    answered(&honest, "cap-1").await;
+    let forged = token("cap-2").text().replacen("cap-2", "cap-3", 1);
+    let mut flood = Vec::new();
+    for number in 0..200 {
+        let request =
+            request(&number.to_string(), &Signed::from_text(forged.clone()).unwrap(), "echo", &json!({}));
+        flood.extend(frame::encode(&AgentMessage::ToolCallRequest(Box::new(request))).unwrap());
+    }
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        let mut stranger = raw(&house).await;
+        let flood = flood.clone();
+        strangers.push(tokio::spawn(async move { stranger.write_all(&flood).await.map(|()| stranger) }));
+    }
+    until("the flood is felt", async || house.verdicts().await.len() > 300).await;
+    let started = Instant::now();
+    for _ in 0..20 {
+        answered(&honest, "cap-1").await;
+    }
+    assert!(started.elapsed() < HONEST, "20 calls took {:?}", started.elapsed());
+    answered(&house.client().await, "cap-4").await;
+    strangers.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
