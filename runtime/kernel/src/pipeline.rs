@@ -43,7 +43,7 @@ pub(crate) struct Taken {
 
 impl Kernel {
     pub(crate) async fn run(self: Arc<Self>, request: CallRequest) -> Outcome {
-        let Ok(_permit) = self.in_flight.acquire().await else {
+        let Ok(permit) = self.in_flight.acquire().await else {
             // The semaphore is never closed.
             return std::future::pending().await;
         };
@@ -52,7 +52,11 @@ impl Kernel {
         let mut progress = Progress::default();
         match self.decide(&request, &facts, &mut progress).await {
             Ok(Admitted { cleared, taken }) => self.execute(&request, facts, cleared, taken, progress).await,
-            Err(denial) => self.deny(&facts, progress, denial, None).await,
+            Err(denial) => {
+                // Strangers wait for their turn outside, so that they never take the places of holders.
+                let _permit = progress.authenticated.then_some(permit);
+                self.deny(&facts, progress, denial, None).await
+            }
         }
     }
 
