@@ -178,7 +178,12 @@ impl Message {
     /// # Errors
     /// [`Malformed`] when it is not exactly one JSON-RPC 2.0 request, notification or response.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| refuse(text, &error))?;
+        // serde would take an array for the members in their order.
+        if text.trim_start().starts_with('[') {
+            let json = serde_json::from_str::<&RawValue>(text);
+            return Err(json.map_or_else(|error| Malformed::NotJson(error.to_string()), |_| Malformed::Batch));
+        }
+        let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| refuse(&error))?;
         // `null` counts as an id here only where an error answers nothing in particular.
         let id = match envelope.id.map(RawValue::get) {
             None => None,
@@ -206,9 +211,13 @@ impl Message {
                 }
                 None => Malformed::request(None, "both `result` and `error` are present"),
             }),
-            (None, None, None) => {
-                Err(Malformed::request(id.as_ref(), "none of `method`, `result` and `error` is present"))
-            }
+            (None, None, None) => Err(match id {
+                Some(id) => Malformed::Response {
+                    id,
+                    reason: "none of `method`, `result` and `error` is present".to_owned(),
+                },
+                None => Malformed::request(None, "none of `method`, `result` and `error` is present"),
+            }),
         }
     }
 
@@ -265,10 +274,8 @@ pub fn error_text(id: Option<&Id>, error: &ErrorObject) -> String {
     }
 }
 
-fn refuse(text: &str, error: &serde_json::Error) -> Malformed {
-    if text.trim_start().starts_with('[') {
-        Malformed::Batch
-    } else if error.is_data() {
+fn refuse(error: &serde_json::Error) -> Malformed {
+    if error.is_data() {
         Malformed::request(None, error.to_string())
     } else {
         Malformed::NotJson(error.to_string())
@@ -308,7 +315,9 @@ fn failure(id: Option<Id>, error: &RawValue) -> Result<Message, Malformed> {
         Json::deserialize(deserializer).map(Some)
     }
 
-    match (serde_json::from_str::<Wire>(error.get()), id) {
+    // As above: an array would do.
+    let text = if error.get().starts_with('{') { error.get() } else { "null" };
+    match (serde_json::from_str::<Wire>(text), id) {
         (Ok(Wire { code, message, data }), Some(id)) => {
             Ok(Message::Response(Response { id, outcome: Err(ErrorObject { code, message, data }) }))
         }

@@ -266,11 +266,8 @@ impl Session {
             Arrival::Message(Message::UnattributedError(error)) => {
                 tracing::warn!(%error, "the peer reported an error that answers no request");
             }
-            Arrival::Malformed(Malformed::Response { id, reason }) => {
-                if !self.shared.pending.answer(&id, Err(McpError::MalformedAnswer(reason.clone()))) {
-                    tracing::warn!(%id, %reason, "a malformed response answers no request of ours");
-                }
-            }
+            Arrival::Malformed(Malformed::Response { id, reason })
+                if self.shared.pending.answer(&id, Err(McpError::MalformedAnswer(reason.clone()))) => {}
             Arrival::Malformed(malformed) => {
                 tracing::warn!(%malformed, "refused a message");
                 // Nobody can be owed this answer so much that the connection should wait for it.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[allow(unreachable_pub)]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -219,7 +220,7 @@ async fn resources_prompts_and_completions_are_governed() {
     let prompt = client.ask("prompts/get", json!({"name": "greet", "arguments": {"who": "me"}})).await;
     assert_eq!(
         prompt["result"]["messages"][0]["content"]["text"],
-        r#"{"name": "greet", "arguments": {"who": "me"}}"#
+        r#"{"arguments": {"who": "me"}, "name": "greet"}"#
     );
     let reference = json!({"type": "ref/prompt", "name": "greet"});
     let argument = json!({"name": "who", "value": "m"});

@@ -45,6 +45,14 @@ async fn wait_until_ready(stdout: &mut (impl tokio::io::AsyncRead + Unpin)) {
     assert_eq!(line, "ready\n");
 }
 
+async fn come_up(mark: &str, number: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while alive(mark) < number {
+        assert!(Instant::now() < deadline, "only {} of the family came up", alive(mark));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn gone(mark: &str, within: Duration) {
     let deadline = Instant::now() + within;
     while alive(mark) > 0 {
@@ -58,7 +66,8 @@ async fn stopping_ends_the_whole_tree() {
     let mark = mark();
     let mut process = family("ignore", &mark).spawn().unwrap();
     wait_until_ready(&mut process.stdout).await;
-    assert!(alive(&mark) >= 7, "the family is {} strong", alive(&mark));
+    // The supervisor, the server and five relatives.
+    come_up(&mark, 7).await;
     drop(process.stdin);
     let exit = process.handle.stop().await;
     assert_eq!(exit, Exit::Status(128 + 9));
@@ -102,12 +111,8 @@ async fn being_killed_ends_the_whole_tree() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
     // The holder, the supervisor, the server and five relatives.
-    while alive(&mark) < 8 {
-        assert!(Instant::now() < deadline, "only {} of the family came up", alive(&mark));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    come_up(&mark, 8).await;
     // On Unix this is SIGKILL, to the holder alone.
     holder.kill().await.unwrap();
     gone(&mark, Duration::from_secs(8)).await;

@@ -65,7 +65,7 @@ mod tests {
     fn a_command_name_may_hold_anything() {
         let stat = parse(b"42 (a) R 1 (evil) S 7 42 42 0 -1").unwrap();
         assert_eq!(stat, Stat { pid: 42, parent: 7, zombie: false });
-        assert_eq!(parse(b"43 (x) Z 7 1").unwrap().zombie, true);
+        assert!(parse(b"43 (x) Z 7 1").unwrap().zombie);
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"1 (x"), None);
         assert_eq!(parse(b"1 (x) S"), None);
