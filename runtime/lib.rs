@@ -12,6 +12,12 @@
 //! | [`config`] | the policy file and the process configuration |
 //! | [`policy`] | the effective policy and its guards |
 //! | [`store`] | the durable receipt log, budgets, revocations and nonces |
+//! | [`kernel`] | the decision: one pipeline, one receipt for every outcome |
+//! | [`native`] | Chio's own transport, server and client |
+//! | [`mcp`] | MCP sessions, wrapped servers, and the edge that governs them |
+//! | [`kernel`] | the decision between agent and tool |
+//! | [`native`] | the framed native transport |
+//! | [`mcp`] | MCP sessions and wrapped MCP servers |
 //!
 //! # Example
 //!
@@ -28,6 +34,9 @@
 pub use chio_config as config;
 pub use chio_core as core;
 pub use chio_json as json;
+pub use chio_kernel as kernel;
+pub use chio_mcp as mcp;
+pub use chio_native as native;
 pub use chio_policy as policy;
 pub use chio_spec as spec;
 pub use chio_store as store;

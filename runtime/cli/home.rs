@@ -16,29 +16,41 @@ const FOLDER: &str = ".chio";
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
     path: Option<PathBuf>,
+    given: bool,
 }
 
 impl Home {
     /// Finds the folder; nothing is created.
     pub(crate) fn resolve(given: Option<PathBuf>) -> Home {
         if given.is_some() {
-            return Home { path: given };
+            return Home { path: given, given: true };
         }
         let project = Path::new(FOLDER);
         if project.is_dir() {
-            return Home { path: Some(project.to_owned()) };
+            return Home { path: Some(project.to_owned()), given: false };
         }
-        Home { path: std::env::home_dir().map(|user| user.join(FOLDER)) }
+        Home { path: std::env::home_dir().map(|user| user.join(FOLDER)), given: false }
     }
 
-    /// A folder that is known already.
-    pub(crate) fn at(path: impl Into<PathBuf>) -> Home {
-        Home { path: Some(path.into()) }
+    /// Whether the user named the folder.
+    pub(crate) fn is_given(&self) -> bool {
+        self.given
+    }
+
+    /// The option by which another command finds the same folder, with a space before it; nothing when it is found
+    /// without.
+    pub(crate) fn option(&self) -> String {
+        match &self.path {
+            Some(path) if self.given => format!(" --home {}", path.display()),
+            _ => String::new(),
+        }
     }
 
     /// The folder, which need not exist.
     pub(crate) fn path(&self) -> Result<&Path, Failure> {
-        let unknown = || Failure::new("the folder for Chio's state is not known: the user's home folder cannot be found");
+        let unknown = || {
+            Failure::new("the folder for Chio's state is not known: the user's home folder cannot be found")
+        };
         self.path.as_deref().ok_or_else(|| unknown().hint("name a folder with --home or CHIO_HOME"))
     }
 

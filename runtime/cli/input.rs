@@ -30,7 +30,8 @@ pub(crate) fn values(text: &str) -> Result<Vec<String>, String> {
     for value in serde_json::Deserializer::from_str(text).into_iter::<Box<RawValue>>() {
         let value = value.map_err(|error| error.to_string())?;
         if value.get().starts_with('[') {
-            let elements: Vec<Box<RawValue>> = serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
+            let elements: Vec<Box<RawValue>> =
+                serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
             values.extend(elements.into_iter().map(|element| element.get().to_owned()));
         } else {
             values.push(value.get().to_owned());

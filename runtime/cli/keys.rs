@@ -72,8 +72,9 @@ pub(crate) fn create(path: &Path) -> Result<(SigningKey, bool), Failure> {
 /// A new key from the system's randomness.
 pub(crate) fn generate() -> Result<SigningKey, Failure> {
     let mut seed = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(seed.as_mut_slice())
-        .map_err(|error| Failure::new(format_args!("the system gives no randomness for a new key: {error}")))?;
+    getrandom::fill(seed.as_mut_slice()).map_err(|error| {
+        Failure::new(format_args!("the system gives no randomness for a new key: {error}"))
+    })?;
     Ok(SigningKey::from_seed(*seed))
 }
 
@@ -103,8 +104,10 @@ fn refuse_shared(path: &Path, file: &File) -> Result<(), Failure> {
     let mode = metadata.permissions().mode() & 0o777;
     if metadata.is_file() && mode & 0o077 != 0 {
         let shown = path.display();
-        return Err(Failure::new(format_args!("others can read the key file {shown}: its mode is {mode:03o}"))
-            .hint(format_args!("if nobody else has seen it, run: chmod 600 {shown}")));
+        return Err(Failure::new(format_args!(
+            "others can read the key file {shown}: its mode is {mode:03o}"
+        ))
+        .hint(format_args!("if nobody else has seen it, run: chmod 600 {shown}")));
     }
     Ok(())
 }

@@ -88,8 +88,9 @@ struct Report<'a> {
 impl Verify {
     fn run(self) -> Result<Answer, Failure> {
         let report = verify(input::text(&self.manifest)?.trim_ascii());
-        let signer_trusted =
-            report.signer_key.is_some_and(|signer| self.publishers.iter().any(|publisher| publisher.hex() == signer));
+        let signer_trusted = report
+            .signer_key
+            .is_some_and(|signer| self.publishers.iter().any(|publisher| publisher.hex() == signer));
         let (answer, verdict, colour) = match (report.valid(), signer_trusted) {
             (false, _) => (Answer::No, "invalid", Colour::Bad),
             (true, true) => (Answer::Yes, "valid", Colour::Good),

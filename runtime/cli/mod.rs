@@ -8,31 +8,42 @@
 //! * Every option can be given as an environment variable, `CHIO_` and its name. That is done in one place
 //!   ([`with_environment`]), so no option can be forgotten.
 
+mod banner;
 mod capability;
+mod check;
+mod demo;
 mod failure;
 mod home;
+mod init;
 mod input;
 mod keys;
+mod log;
 mod logging;
 mod manifest;
 mod moment;
+mod node;
 mod output;
 mod policy;
 mod receipt;
+mod serve;
+mod server_id;
 mod shutdown;
 mod signers;
+mod stop;
 mod store;
 mod words;
+mod wrap;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chio_mcp::process::{SUPERVISE, supervise};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use self::failure::{Answer, Failure};
+use self::failure::{Answer, Failure, OrFail};
 use self::home::Home;
 
 /// Decides every call of an agent to a tool, and leaves a signed receipt for each.
@@ -40,6 +51,7 @@ use self::home::Home;
 #[command(
     name = "chio",
     version,
+    long_version = concat!(env!("CARGO_PKG_VERSION"), "\nspecification ", env!("CHIO_SPEC_DIGEST")),
     max_term_width = 110,
     arg_required_else_help = true,
     disable_help_subcommand = true,
@@ -69,15 +81,35 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Stand before a stdio MCP server: govern every call, and leave a receipt for each
+    Wrap(wrap::Wrap),
+    /// See it work on a real server, in a few seconds
+    Demo(demo::Demo),
+    /// Serve tools over Chio's own transport
+    Serve(serve::Serve),
+    /// Ways to speak MCP
+    #[command(subcommand)]
+    Mcp(Mcp),
+    /// Tell what would be decided about a call, without making it
+    Check(check::Check),
     /// Issue, narrow, look at, check and revoke capabilities
     #[command(subcommand)]
     Capability(capability::Command),
     /// List, show, check and follow receipts
     #[command(subcommand)]
     Receipt(receipt::Command),
+    /// Make checkpoints, prove and examine the log of receipts
+    #[command(subcommand)]
+    Log(log::Command),
     /// Sign and check the manifests of tool servers
     #[command(subcommand)]
     Manifest(manifest::Command),
+    /// Emergency stop: deny every call from now on, or those of one agent
+    Stop(stop::Whom),
+    /// Lift an emergency stop
+    Resume(stop::Whom),
+    /// Write keys and a policy to edit; no other command needs it
+    Init(init::Init),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -85,9 +117,19 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Mcp {
+    /// The same as `chio wrap`
+    Serve(wrap::Wrap),
+}
+
 /// Runs the program on its arguments.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|command| command == SUPERVISE) {
+        // Not a command for people: the process between us and a wrapped server, which must be small and start fast.
+        return supervise(arguments.into_iter().skip(2));
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -116,11 +158,29 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
     logging::start(&global)?;
     let home = Home::resolve(global.home);
     match command {
+        Command::Wrap(wrap) | Command::Mcp(Mcp::Serve(wrap)) => serving(wrap.run(&home)),
+        Command::Demo(demo) => serving(demo.run(&home)),
+        Command::Serve(serve) => serving(serve.run(&home)),
+        Command::Check(check) => check.run(&home),
         Command::Capability(command) => capability::run(command, &home),
         Command::Receipt(command) => receipt::run(command, &home),
+        Command::Log(command) => log::run(command, &home),
         Command::Manifest(command) => manifest::run(command, &home),
+        Command::Stop(whom) => stop::stop(&whom, &home),
+        Command::Resume(whom) => stop::resume(&whom, &home),
+        Command::Init(init) => init.run(&home),
         Command::Completions { shell } => completions(shell),
     }
+}
+
+/// Runs a command that serves, on all cores, to its end.
+fn serving(command: impl Future<Output = Result<Answer, Failure>>) -> Result<Answer, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting the runtime")?;
+    let answer = runtime.block_on(command);
+    // A thread may still wait for standard input; the process ends nevertheless.
+    runtime.shutdown_background();
+    answer
 }
 
 fn completions(shell: Shell) -> Result<Answer, Failure> {
@@ -137,7 +197,8 @@ fn with_environment(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| {
         let Some(long) = argument.get_long() else { return argument };
         let own = argument.get_env().map(OsString::from);
-        let variable = own.unwrap_or_else(|| format!("CHIO_{}", long.to_uppercase().replace('-', "_")).into());
+        let variable =
+            own.unwrap_or_else(|| format!("CHIO_{}", long.to_uppercase().replace('-', "_")).into());
         if std::env::var_os(&variable).is_some_and(|value| value.is_empty()) {
             return argument.env(None::<&'static str>);
         }

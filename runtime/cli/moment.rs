@@ -56,7 +56,9 @@ pub(crate) fn parse_moment(text: &str) -> Result<u64, String> {
         return text.parse().map_err(|_| format!("{text} is too large a time"));
     }
     parse_rfc3339(text).ok_or_else(|| {
-        format!("{text:?} is not a time; write Unix seconds, 2026-11-21T10:34:05Z or 2026-11-21 (midnight, UTC)")
+        format!(
+            "{text:?} is not a time; write Unix seconds, 2026-11-21T10:34:05Z or 2026-11-21 (midnight, UTC)"
+        )
     })
 }
 
@@ -72,7 +74,8 @@ fn parse_rfc3339(text: &str) -> Option<u64> {
         None => (text, None),
     };
     let mut parts = date.split('-');
-    let (year, month, day) = (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (year, month, day) =
+        (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     if parts.next().is_some() || year < 1970 {
         return None;
     }
@@ -96,12 +99,17 @@ fn parse_rfc3339(text: &str) -> Option<u64> {
     };
     // Fractions of a second are dropped: the log counts whole ones.
     let clock = match clock.split_once('.') {
-        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit.is_ascii_digit()) => whole,
+        Some((whole, fraction))
+            if !fraction.is_empty() && fraction.bytes().all(|digit| digit.is_ascii_digit()) =>
+        {
+            whole
+        }
         Some(_) => return None,
         None => clock,
     };
     let mut parts = clock.split(':');
-    let (hour, minute, second) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
+    let (hour, minute, second) =
+        (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
     if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -168,7 +176,16 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2026-02-30", "2026-13-01", "2026-11-21T25:00:00Z", "2026-11-21T10:00Z", "-1", "soon", "2026-11"] {
+        for text in [
+            "",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-11-21T25:00:00Z",
+            "2026-11-21T10:00Z",
+            "-1",
+            "soon",
+            "2026-11",
+        ] {
             assert!(parse_moment(text).is_err(), "{text:?}");
         }
         for text in ["", "m", "-5m", "5 m", "1.5h", "99999999999999999999d"] {

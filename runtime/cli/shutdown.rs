@@ -1,4 +1,4 @@
-//! Being asked to end: Ctrl-C, or SIGTERM from a supervisor.
+//! Being asked to end: Ctrl-C, SIGTERM from a supervisor, or SIGHUP when the terminal is gone.
 
 /// Returns once somebody asks this process to end.
 pub(crate) async fn requested() {
@@ -6,12 +6,13 @@ pub(crate) async fn requested() {
     {
         use tokio::signal::unix::{SignalKind, signal};
 
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+        match (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+            (Ok(mut terminate), Ok(mut hangup)) => tokio::select! {
+                () = interrupted() => {}
                 _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             },
-            Err(_) => interrupted().await,
+            _ => interrupted().await,
         }
     }
     #[cfg(not(unix))]

@@ -23,7 +23,11 @@ fn open_at(path: &std::path::Path) -> Result<SqliteStore, Failure> {
 
 /// Runs a command's asynchronous part to its end.
 pub(crate) fn wait<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().doing("starting the runtime")?.block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .doing("starting the runtime")?
+        .block_on(future)
 }
 
 /// A store error with the command that helps.
@@ -32,7 +36,9 @@ pub(crate) fn explain(error: StoreError) -> Failure {
         StoreError::RolledBack { .. } | StoreError::Forked { .. } | StoreError::AnchorMissing { .. } => {
             Some("chio log fsck shows what is wrong; chio log fsck --re-anchor accepts the database as it is")
         }
-        StoreError::AnchorDamaged { .. } | StoreError::Damaged { .. } => Some("chio log fsck shows what is wrong"),
+        StoreError::AnchorDamaged { .. } | StoreError::Damaged { .. } => {
+            Some("chio log fsck shows what is wrong")
+        }
         _ => None,
     };
     let failure = Failure::from(error);

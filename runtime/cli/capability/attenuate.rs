@@ -65,7 +65,9 @@ impl Narrow {
         let holder = keys::open(&self.key)?;
         let now = moment::now();
         let expires_at = match self.ttl {
-            Some(ttl) => now.checked_add(ttl).ok_or_else(|| Failure::new("--ttl lies too far in the future"))?,
+            Some(ttl) => {
+                now.checked_add(ttl).ok_or_else(|| Failure::new("--ttl lies too far in the future"))?
+            }
             None => view.expires_at,
         };
         let scope = self.scope(&view.scope)?;
@@ -87,14 +89,17 @@ impl Narrow {
         if keeps_tools {
             scope = scope.with_grants(self.tool_grants(parent)?);
         }
-        let resources = if everything { inherited(&parent.resource_grants) } else { asked_resources(&self.resources) };
-        let prompts = if everything { inherited(&parent.prompt_grants) } else { asked_prompts(&self.prompts) };
+        let resources =
+            if everything { inherited(&parent.resource_grants) } else { asked_resources(&self.resources) };
+        let prompts =
+            if everything { inherited(&parent.prompt_grants) } else { asked_prompts(&self.prompts) };
         scope = scope
             .with_resource_grants(resources.into_iter().map(|grant| self.delegable(grant)).collect())
             .with_prompt_grants(prompts.into_iter().map(|grant| self.delegable(grant)).collect());
         if scope == ChioScope::new() {
-            return Err(Failure::new("nothing of the parent would be left, or may be passed on")
-                .hint("only grants with the `delegate` operation can be passed on; see chio capability inspect"));
+            return Err(Failure::new("nothing of the parent would be left, or may be passed on").hint(
+                "only grants with the `delegate` operation can be passed on; see chio capability inspect",
+            ));
         }
         Ok(scope)
     }
@@ -129,15 +134,18 @@ impl Narrow {
                 let own = origin.tool_name.as_str();
                 if own == "*" || own == tool {
                     let mut grant = origin.clone();
-                    grant.tool_name = ToolName::new(tool).doing(format_args!("reading the tool name {tool:?}"))?;
+                    grant.tool_name =
+                        ToolName::new(tool).doing(format_args!("reading the tool name {tool:?}"))?;
                     grants.push(grant);
                 }
             }
         }
         for tool in &self.tools {
             if !grants.iter().any(|grant| grant.tool_name.as_str() == tool) {
-                return Err(Failure::new(format_args!("no grant of the parent that may be passed on covers {tool:?}"))
-                    .hint("chio capability inspect shows what the parent allows"));
+                return Err(Failure::new(format_args!(
+                    "no grant of the parent that may be passed on covers {tool:?}"
+                ))
+                .hint("chio capability inspect shows what the parent allows"));
             }
         }
         Ok(grants)

@@ -85,7 +85,8 @@ pub(crate) fn constraint(text: &str) -> Result<Constraint, String> {
     let Some((kind, value)) = text.split_once('=') else {
         return Constraint::from_json(&object(text, None)).map_err(not_a_constraint);
     };
-    let as_json = canonical::from_text(value).ok().map(|value| Constraint::from_json(&object(kind, Some(&value))));
+    let as_json =
+        canonical::from_text(value).ok().map(|value| Constraint::from_json(&object(kind, Some(&value))));
     let quoted = Json::from_value(&value.into());
     match (as_json, Constraint::from_json(&object(kind, Some(quoted.get())))) {
         (Some(Ok(constraint)), _) | (_, Ok(constraint)) => Ok(constraint),
@@ -102,7 +103,9 @@ fn object(kind: &str, value: Option<&str>) -> String {
 }
 
 fn not_a_constraint(error: impl Display) -> String {
-    format!("this is no constraint: {error}; write for example path_prefix=/work, max_length=1000 or the JSON of the wire")
+    format!(
+        "this is no constraint: {error}; write for example path_prefix=/work, max_length=1000 or the JSON of the wire"
+    )
 }
 
 #[cfg(test)]

@@ -76,10 +76,16 @@ pub(super) fn description(token: &CapabilityToken, now: u64) -> Vec<String> {
         format!("capability   {}", plain(&token.id)),
         format!("holder       {}", token.subject),
         format!("issuer       {}", token.issuer),
-        format!("valid        {} to {}, {}", moment::rfc3339(token.issued_at), moment::rfc3339(token.expires_at), left(token, now)),
+        format!(
+            "valid        {} to {}, {}",
+            moment::rfc3339(token.issued_at),
+            moment::rfc3339(token.expires_at),
+            left(token, now)
+        ),
     ];
     if !token.delegation_chain.is_empty() {
-        let ancestors: Vec<String> = token.delegation_chain.iter().map(|link| plain(&link.capability_id)).collect();
+        let ancestors: Vec<String> =
+            token.delegation_chain.iter().map(|link| plain(&link.capability_id)).collect();
         lines.push(format!("passed on    from {}", ancestors.join(", then ")));
     }
     lines.push("allows".to_owned());
@@ -101,12 +107,14 @@ fn grants(scope: &ChioScope) -> Vec<Vec<String>> {
         let target = format!("{}/{}", plain(&grant.server_id), plain(&grant.tool_name));
         vec!["tool".to_owned(), target, operations(&grant.operations), limits(grant)]
     });
-    let resources = scope.resource_grants.iter().map(|grant| {
-        vec!["resource".to_owned(), plain(&grant.uri_pattern), operations(&grant.operations)]
-    });
-    let prompts = scope.prompt_grants.iter().map(|grant| {
-        vec!["prompt".to_owned(), plain(&grant.prompt_name), operations(&grant.operations)]
-    });
+    let resources = scope
+        .resource_grants
+        .iter()
+        .map(|grant| vec!["resource".to_owned(), plain(&grant.uri_pattern), operations(&grant.operations)]);
+    let prompts = scope
+        .prompt_grants
+        .iter()
+        .map(|grant| vec!["prompt".to_owned(), plain(&grant.prompt_name), operations(&grant.operations)]);
     let rows: Vec<_> = tools.chain(resources).chain(prompts).collect();
     if rows.is_empty() { vec![vec!["nothing".to_owned()]] } else { rows }
 }

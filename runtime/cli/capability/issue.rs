@@ -62,7 +62,8 @@ impl Issue {
         let scope = self.scope()?;
         self.check_ttl(home)?;
         let now = moment::now();
-        let expires_at = now.checked_add(self.ttl).ok_or_else(|| Failure::new("--ttl lies too far in the future"))?;
+        let expires_at =
+            now.checked_add(self.ttl).ok_or_else(|| Failure::new("--ttl lies too far in the future"))?;
         let authority = keys::load_or_create(home, Role::Authority)?;
         let token = issue(
             &authority,
@@ -85,7 +86,8 @@ impl Issue {
         let mut tools = Vec::with_capacity(self.tools.len());
         for tool in &self.tools {
             let server = self.server.as_deref().unwrap_or_default();
-            let mut grant = grants::tool(server, tool, operations.clone())?.with_constraints(self.constraints.clone());
+            let mut grant =
+                grants::tool(server, tool, operations.clone())?.with_constraints(self.constraints.clone());
             if let Some(limit) = self.max_invocations {
                 grant = grant.with_max_invocations(limit);
             }
@@ -100,15 +102,20 @@ impl Issue {
         }
         Ok(ChioScope::new()
             .with_grants(tools)
-            .with_resource_grants(self.resources.iter().map(|uri| grants::resource(uri, self.delegate)).collect())
-            .with_prompt_grants(self.prompts.iter().map(|name| grants::prompt(name, self.delegate)).collect()))
+            .with_resource_grants(
+                self.resources.iter().map(|uri| grants::resource(uri, self.delegate)).collect(),
+            )
+            .with_prompt_grants(
+                self.prompts.iter().map(|name| grants::prompt(name, self.delegate)).collect(),
+            ))
     }
 
     /// The operator's policy limits what the authority issues. Where nobody wrote one, the command itself is the
     /// operator's word.
     fn check_ttl(&self, home: &Home) -> Result<(), Failure> {
         if self.ttl == 0 {
-            return Err(Failure::new("a capability with --ttl 0 would never be valid").hint("leave --ttl out for an hour"));
+            return Err(Failure::new("a capability with --ttl 0 would never be valid")
+                .hint("leave --ttl out for an hour"));
         }
         let Some(policy) = policy::written(home, self.policy.as_deref())? else { return Ok(()) };
         let limit = policy.max_capability_ttl();

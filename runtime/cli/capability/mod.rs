@@ -52,7 +52,8 @@ fn token_text(argument: &str) -> Result<String, Failure> {
 
 /// The token behind an argument, as far as it can be read.
 fn token(argument: &str) -> Result<Signed<CapabilityToken>, Failure> {
-    let signed = Signed::<CapabilityToken>::from_text(token_text(argument)?).doing("reading the capability")?;
+    let signed =
+        Signed::<CapabilityToken>::from_text(token_text(argument)?).doing("reading the capability")?;
     signed.view().map_err(Clone::clone).doing("reading the capability")?;
     Ok(signed)
 }

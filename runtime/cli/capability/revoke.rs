@@ -37,11 +37,8 @@ impl Revoke {
             .doing(format_args!("reading the capability id {:?}", self.id))
             .hint("chio capability inspect shows the id of a token")?;
         let store = store::open(home)?;
-        let revocation = Revocation {
-            capability_id: self.id.clone(),
-            reason: self.reason,
-            revoked_at: moment::now(),
-        };
+        let revocation =
+            Revocation { capability_id: self.id.clone(), reason: self.reason, revoked_at: moment::now() };
         let new = store::wait(async { store.revoke(revocation).await.map_err(store::explain) })?;
         let mut out = Output::new();
         if self.json {

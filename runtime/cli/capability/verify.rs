@@ -68,7 +68,11 @@ impl Verify {
                 Answer::No => ("invalid", Colour::Bad),
                 Answer::Undecided => ("cannot be decided", Colour::Open),
             };
-            out.line(format!("{}  {}", out.paint(colour, word), plain(report.id.as_deref().unwrap_or("(no id)"))))?;
+            out.line(format!(
+                "{}  {}",
+                out.paint(colour, word),
+                plain(report.id.as_deref().unwrap_or("(no id)"))
+            ))?;
             for reason in &report.reasons {
                 out.line(format!("  {}", plain(reason)))?;
             }
@@ -97,7 +101,8 @@ struct Known {
 
 impl Known {
     fn token(&self, id: &str) -> Result<Option<Signed<CapabilityToken>>, Failure> {
-        let presented = self.presented.iter().find(|token| token.view().is_ok_and(|token| token.id.as_str() == id));
+        let presented =
+            self.presented.iter().find(|token| token.view().is_ok_and(|token| token.id.as_str() == id));
         if let Some(token) = presented {
             return Ok(Some(token.clone()));
         }

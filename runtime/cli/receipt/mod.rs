@@ -16,7 +16,7 @@ use super::moment;
 use super::output::{Colour, Output};
 use super::words::{plain, shorten};
 
-pub(crate) use verify::{Finding, examine};
+pub(crate) use verify::examine;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -61,7 +61,8 @@ fn lines(receipt: &Receipt, out: &Output) -> Vec<String> {
     if !reason.is_empty() {
         lines.push(format!("reason       {}", plain(&reason)));
     }
-    lines.push(format!("parameters   {}", plain(&shorten(receipt.action.parameters.get(), PARAMETERS_SHOWN))));
+    lines
+        .push(format!("parameters   {}", plain(&shorten(receipt.action.parameters.get(), PARAMETERS_SHOWN))));
     lines.push(format!("capability   {}", plain(&receipt.capability_id)));
     let metadata = receipt.metadata.as_ref().and_then(|metadata| metadata.parse::<ReceiptMetadata>().ok());
     if let Some(metadata) = metadata {
@@ -100,7 +101,10 @@ fn facts(metadata: &ReceiptMetadata) -> Vec<String> {
         lines.push(format!("request      {} over {}", plain(&request.id), plain(&request.surface)));
     }
     if let Some(recovery) = &metadata.recovery {
-        lines.push(format!("admitted     {}, by a kernel that then ended", moment::rfc3339(recovery.intent_at)));
+        lines.push(format!(
+            "admitted     {}, by a kernel that then ended",
+            moment::rfc3339(recovery.intent_at)
+        ));
     }
     lines
 }

@@ -216,7 +216,8 @@ fn print(findings: &[Finding], out: &mut Output) -> Result<(), Failure> {
         let decision = finding.decision.as_deref().unwrap_or("no decision");
         out.line(format!("{}  {id}  {decision}", out.paint(colour, mark)))?;
         if let Some(key) = finding.signer_key {
-            let origin = if finding.signer_trusted { "a trusted key" } else { "embedded key: integrity, not origin" };
+            let origin =
+                if finding.signer_trusted { "a trusted key" } else { "embedded key: integrity, not origin" };
             out.line(format!("  signed by {key} ({origin})"))?;
         }
         if finding.included == Some(true) {

@@ -1,0 +1,77 @@
+//! `chio demo`: the whole story in a few seconds, on a real server.
+//!
+//! It plays the client itself, over the very edge that `chio wrap` puts before a server: lists the tools, makes a call
+//! that is allowed and one that is denied, verifies both receipts and their place in the log, and shows that a changed
+//! copy is caught. Unless a home is named, it works in a folder of its own and leaves nothing behind. The safe preset
+//! is in force, whatever the home says: the story needs a rule that both sides know.
+
+mod choose;
+mod client;
+mod notes;
+mod story;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use chio_policy::EffectivePolicy;
+use clap::{Args, ValueHint};
+
+use self::client::Client;
+use super::failure::{Answer, Failure};
+use super::home::Home;
+use super::node::Node;
+use super::output::Output;
+use super::{shutdown, wrap};
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The command that starts a stdio MCP server [default: a built-in one]
+    #[arg(last = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
+}
+
+impl Demo {
+    pub(crate) async fn run(self, home: &Home) -> Result<Answer, Failure> {
+        if home.is_given() {
+            return self.play(home, Some(home)).await;
+        }
+        let scratch = Scratch::new();
+        let home = Home::resolve(Some(scratch.0.clone()));
+        tokio::select! {
+            played = self.play(&home, None) => played,
+            () = shutdown::requested() => Err(Failure::new("the demonstration was interrupted")),
+        }
+    }
+
+    async fn play(&self, home: &Home, kept_in: Option<&Home>) -> Result<Answer, Failure> {
+        let policy = EffectivePolicy::safe_preset()?;
+        let (id, upstream) = if self.command.is_empty() {
+            (wrap::name(Some("notes"), &[])?, notes::start())
+        } else {
+            (wrap::name(None, &self.command)?, wrap::start(&self.command)?)
+        };
+        let node = Node::start(home, policy, &[]).await?;
+        let settings = node.edge(id, upstream)?;
+        let client = Client::connect(settings);
+        let told = story::tell(&node, &client, &self.command, kept_in, &mut Output::new()).await;
+        client.leave().await;
+        node.end().await;
+        told
+    }
+}
+
+/// A folder that is gone when the demonstration is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        Scratch(std::env::temp_dir().join(format!("chio-demo-{}", uuid::Uuid::now_v7())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing in it is needed any more; the system clears what cannot be removed here.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
