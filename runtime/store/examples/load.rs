@@ -26,11 +26,13 @@ fn main() {
     println!("one row, one sync                 {alone:>9.0}/s");
     for in_flight in [1, 8, 64, 256, 1024] {
         let dir = root.path().join(format!("calls{in_flight}"));
+        let before = processor_time();
         let (rate, latencies) = runtime.block_on(calls(&dir, in_flight, length));
+        let each = (processor_time() - before) / u32::try_from(latencies.len()).unwrap();
         let (p50, p99) = (percentile(&latencies, 50), percentile(&latencies, 99));
         let ratio = rate / alone;
         println!(
-            "calls, {in_flight:>4} in flight             {rate:>9.0}/s  {ratio:>5.1} x  p50 {p50:?}  p99 {p99:?}"
+            "calls, {in_flight:>4} in flight             {rate:>9.0}/s  {ratio:>5.1} x  p50 {p50:?}  p99 {p99:?}  cpu {each:?}"
         );
         let verify = Box::new(|_: &_, _: Option<&_>| Ok(()));
         let report = SqliteStore::examine(&dir, &(verify as _)).unwrap();
@@ -146,6 +148,15 @@ fn id() -> String {
 /// As long as an ordinary receipt.
 fn text(kind: &str, number: u64) -> String {
     format!("{kind}{number:0>700}")
+}
+
+/// What this process used of all processors, the callers included: the figure a busy machine does not distort.
+fn processor_time() -> Duration {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return Duration::ZERO };
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|index| fields.get(*index).unwrap().parse::<u64>().unwrap()).sum();
+    // The kernel counts in hundredths of a second.
+    Duration::from_millis(ticks * 10)
 }
 
 fn percentile(latencies: &[Duration], percent: usize) -> Duration {

@@ -27,6 +27,7 @@ mod queue;
 mod readers;
 mod reads;
 mod recovery;
+mod rhythm;
 mod schema;
 mod state;
 mod view;

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use chio_json::Sha256Hex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
@@ -21,6 +22,7 @@ use super::head::HeadFile;
 use super::instances::Instance;
 use super::open::Opened;
 use super::queue::Queued;
+use super::rhythm::Rhythm;
 use super::state::State;
 use super::{Shared, SqliteOptions};
 use crate::error::StoreError;
@@ -77,18 +79,20 @@ impl Writer {
 
     fn run(mut self, mut queue: mpsc::Receiver<Queued>) {
         let mut waiting = Vec::new();
-        while queue.blocking_recv_many(&mut waiting, BATCH) > 0 {
-            while !waiting.is_empty() {
-                let mut bytes = 0;
-                let fitting = waiting.iter().take_while(|queued| {
-                    bytes += queued.bytes();
-                    bytes <= BATCH_BYTES
-                });
-                // One request is always taken, however large.
-                let count = fitting.count().max(1);
-                let batch: Vec<Queued> = waiting.drain(..count).collect();
-                self.serve(batch);
-            }
+        let mut rhythm = Rhythm::new();
+        while !waiting.is_empty() || queue.blocking_recv_many(&mut waiting, BATCH) > 0 {
+            rhythm.wait(|| {
+                while waiting.len() < BATCH
+                    && let Ok(queued) = queue.try_recv()
+                {
+                    waiting.push(queued);
+                }
+                waiting.len()
+            });
+            let batch: Vec<Queued> = waiting.drain(..share(&waiting)).collect();
+            let (answered, start) = (batch.len(), Instant::now());
+            self.serve(batch);
+            rhythm.note(answered, waiting.len() + queue.len(), start.elapsed());
             if self.shared.poisoned().is_some() {
                 return;
             }
@@ -202,4 +206,14 @@ impl Writer {
             self.instance.retire();
         }
     }
+}
+
+/// How many of those that wait fit into one transaction: at least one, however large.
+fn share(waiting: &[Queued]) -> usize {
+    let mut bytes = 0;
+    let fitting = waiting.iter().take_while(|queued| {
+        bytes += queued.bytes();
+        bytes <= BATCH_BYTES
+    });
+    fitting.count().max(1)
 }
