@@ -134,6 +134,12 @@ impl Kernel {
             let denial = Denial::new(ErrorCode::ToolNotRegistered, step::TOOL, "the tool server is gone");
             return self.deny(&facts, progress, denial, Some(taken)).await;
         };
+        if request.cancel.is_cancelled() {
+            // The caller left while the call waited, so the tool certainly does not run.
+            taken.settlement = Settlement::Release;
+            let verdict = cancelled(ErrorCode::CallCancelled, "cancelled by the caller", None, 0);
+            return self.close(&facts, progress, verdict, Some(taken)).await;
+        }
         let call = ToolCall {
             call_id: Arc::from(facts.receipt_id.as_str()),
             target: request.target.clone(),
@@ -295,8 +301,8 @@ fn judge(ending: Ending, streamed: Streamed, forwarded: bool, result_limit: usiz
             let reason = format!("the tool did not answer within {} s", deadline.as_secs());
             incomplete(ErrorCode::ToolDeadlineExceeded, reason, stream, received)
         }
-        Ending::Cancelled => cancelled("cancelled by the caller", stream, received),
-        Ending::Stopped => cancelled("stopped by the operator", stream, received),
+        Ending::Cancelled => cancelled(ErrorCode::CallCancelled, "cancelled by the caller", stream, received),
+        Ending::Stopped => cancelled(ErrorCode::EmergencyStop, "stopped by the operator", stream, received),
     }
 }
 
@@ -349,11 +355,11 @@ fn incomplete(code: ErrorCode, reason: String, stream: Option<ReceiptStream>, re
     }
 }
 
-fn cancelled(reason: &str, stream: Option<ReceiptStream>, received: u64) -> Verdict {
+fn cancelled(code: ErrorCode, reason: &str, stream: Option<ReceiptStream>, received: u64) -> Verdict {
     Verdict {
         decision: Decision::Cancelled(DecisionCancelled::new(reason.to_owned())),
         result: ToolCallResult::Cancelled(ResultCancelled::new(received, reason.to_owned())),
-        denial: Some(Denial::new(ErrorCode::CallCancelled, step::DISPATCH, reason)),
+        denial: Some(Denial::new(code, step::DISPATCH, reason)),
         content_hash: NULL_CONTENT_HASH,
         stream,
     }

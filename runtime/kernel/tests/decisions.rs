@@ -358,6 +358,18 @@ async fn a_caller_that_is_gone_leaves_a_cancelled_receipt() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_cancelled_while_it_waited_costs_nothing() {
+    let f = Fixture::new();
+    let request = request(&token("cap-1", grant("srv", "echo").with_max_invocations(1)), "echo", json!({}));
+    request.cancel.cancel();
+    let outcome = f.call(request).await;
+    assert!(matches!(outcome.decision, Decision::Cancelled(_)));
+    assert_eq!(f.server.calls(), 0);
+    let usage = f.store.budget("cap-1", 0).await.unwrap();
+    assert_eq!((usage.settled, usage.reserved), (0, 0));
+}
+
+#[tokio::test]
 async fn streams_are_hashed_chunk_by_chunk() {
     let f = Fixture::new();
     let token = token("cap-1", grant("srv", "*"));
