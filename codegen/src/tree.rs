@@ -3,6 +3,9 @@
 use std::io;
 use std::path::Path;
 
+/// A folder that Python writes beside every module it imports and that git ignores: neither an input nor an output.
+const CACHE: &str = "__pycache__";
+
 /// Paths of all files below `folder`, relative to it, with `/` between their parts, sorted.
 ///
 /// # Errors
@@ -22,6 +25,9 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<(
             io::Error::new(io::ErrorKind::InvalidData, reason)
         })?;
         let path = format!("{prefix}{name}");
+        if name == CACHE {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), &format!("{path}/"), found)?;
         } else {

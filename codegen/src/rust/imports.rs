@@ -39,17 +39,16 @@ const KNOWN: &[(&str, &[&str])] = &[
 pub(super) fn file(about: &str, model: &Model, items: &[Item]) -> Result<String> {
     let mut text = format!("{RUST_HEAD}//! {about}\n\n");
     text.push_str(&imports(model, items)?);
-    let mut after_line = false;
-    for item in items {
-        let one_line = matches!(item, Item::Mod(_) | Item::Use(_));
-        if !one_line && after_line {
+    let is_line = |item: &Item| matches!(item, Item::Mod(_) | Item::Use(_));
+    for (index, item) in items.iter().enumerate() {
+        let previous = index.checked_sub(1).and_then(|index| items.get(index));
+        let same_block = previous.is_some_and(|previous| {
+            is_line(previous) && std::mem::discriminant(previous) == std::mem::discriminant(item)
+        });
+        if previous.is_some() && !same_block {
             text.push('\n');
         }
         text.push_str(&space_out(&print(item.clone())));
-        if !one_line {
-            text.push('\n');
-        }
-        after_line = one_line;
     }
     Ok(format!("{}\n", text.trim_end()))
 }

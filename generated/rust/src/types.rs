@@ -10,6 +10,7 @@ mod kernel;
 mod manifest;
 mod receipt;
 mod result;
+
 pub use agent::*;
 pub use capability::*;
 pub use common::*;
