@@ -11,12 +11,12 @@
 
 mod calls;
 mod lists;
+mod phase;
 mod relay;
 mod results;
 mod run;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::jsonrpc::{ErrorObject, INVALID_REQUEST, METHOD_NOT_FOUND, Members, No
 use crate::session::{Handler, Incoming, Limits, RequestOptions, Session};
 use crate::upstream::{REQUEST_TIMEOUT, empty_object};
 
+use phase::Phases;
 use relay::FromUpstream;
 use results::{chio_error, upstream_error};
 
@@ -44,6 +45,9 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long cancelled calls may take to get their receipts signed and their answers written.
 const MERCY: Duration = Duration::from_secs(3);
+
+/// What a client says once it has read the answer to `initialize`.
+const INITIALIZED: &str = "notifications/initialized";
 
 /// Server capabilities that this edge relays. What it does not know (tasks, experiments) stays hidden.
 const RELAYED_CAPABILITIES: [&str; 5] = ["tools", "resources", "prompts", "completions", "logging"];
@@ -68,18 +72,8 @@ pub struct Edge {
     settings: EdgeSettings,
     caller: Arc<CallerSession>,
     client: Session,
-    phase: AtomicU8,
+    phases: Phases,
     subscriptions: Arc<Mutex<HashSet<String>>>,
-}
-
-/// How far initialization has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-enum Phase {
-    New,
-    Initializing,
-    Initialized,
-    Ready,
 }
 
 /// Why a session with a client is over.
@@ -106,7 +100,7 @@ impl Edge {
             caller: CallerSession::bound_to(settings.subject),
             settings,
             client: client.clone(),
-            phase: AtomicU8::new(Phase::New as u8),
+            phases: Phases::new(),
             subscriptions: Arc::clone(&subscriptions),
         });
         server.upstream().listen(Arc::new(FromUpstream::new(&edge)));
@@ -133,18 +127,8 @@ impl Edge {
         end
     }
 
-    fn phase(&self) -> u8 {
-        self.phase.load(Ordering::Acquire)
-    }
-
     async fn initialize(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let started = self.phase.compare_exchange(
-            Phase::New as u8,
-            Phase::Initializing as u8,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if started.is_err() {
+        if !self.phases.is_begun_by(&request.id) {
             return Err(ErrorObject::new(INVALID_REQUEST, "this session is initialized already"));
         }
         let params = request.params.clone().unwrap_or_else(empty_object);
@@ -152,9 +136,15 @@ impl Edge {
             Ok(initialized) => relayed_capabilities(&initialized.result),
             Err(error) => Err(upstream_error(error)),
         };
-        let next = if answer.is_ok() { Phase::Initialized } else { Phase::New };
-        self.phase.store(next as u8, Ordering::Release);
+        if self.phases.end(answer.is_ok()) {
+            self.tell_ready();
+        }
+        self.phases.wake();
         answer
+    }
+
+    fn tell_ready(&self) {
+        self.settings.server.upstream().notify(INITIALIZED, None);
     }
 
     /// Passes a request that needs no decision.
@@ -172,6 +162,12 @@ impl Edge {
 
 #[async_trait]
 impl Handler for Edge {
+    fn arriving(&self, request: &Incoming) {
+        if request.method == "initialize" {
+            self.phases.begin(&request.id);
+        }
+    }
+
     async fn request(&self, request: Incoming) -> Result<Json, ErrorObject> {
         match request.method.as_str() {
             "ping" => return Ok(empty_object()),
@@ -196,7 +192,7 @@ impl Handler for Edge {
             let message = format!("the method {} does not exist here", request.method);
             return Err(ErrorObject::new(METHOD_NOT_FOUND, message));
         }
-        if self.phase() < Phase::Ready as u8 {
+        if !self.phases.ready().await {
             return Err(chio_error(chio_spec::ErrorCode::SessionNotInitialized, None, None));
         }
         match request.method.as_str() {
@@ -215,16 +211,9 @@ impl Handler for Edge {
 
     fn notification(&self, notification: Notification) {
         match notification.method.as_str() {
-            "notifications/initialized" => {
-                let ready = self.phase.compare_exchange(
-                    Phase::Initialized as u8,
-                    Phase::Ready as u8,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                );
-                if ready.is_ok() {
-                    let params = notification.params.as_ref();
-                    self.settings.server.upstream().notify(&notification.method, params);
+            INITIALIZED => {
+                if self.phases.confirm() {
+                    self.tell_ready();
                 }
             }
             // Roots are not announced to the server, and nothing else that a client may tell is governed.

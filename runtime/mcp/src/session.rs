@@ -44,6 +44,12 @@ const PROGRESS: &str = "notifications/progress";
 /// What the session does with what the peer asks and tells.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
+    /// Sees a request in the order of arrival, before anything that arrived later. Runs on the session's task:
+    /// it must not block.
+    fn arriving(&self, request: &Incoming) {
+        let _ = request;
+    }
+
     /// Answers a request. Runs on a task of its own; after `request.cancelled` fired it should finish soon,
     /// and its answer is dropped.
     async fn request(&self, request: Incoming) -> Result<Json, ErrorObject>;
@@ -299,10 +305,11 @@ impl Session {
                 return;
             }
         };
+        let request = Incoming { id: id.clone(), method, params, cancelled: cancelled.clone() };
+        handler.arriving(&request);
         let session = self.clone();
         let handler = Arc::clone(handler);
         self.shared.tasks.spawn(async move {
-            let request = Incoming { id: id.clone(), method, params, cancelled: cancelled.clone() };
             // A task of its own, so that a panic of the handler becomes an answer.
             let work = tokio::spawn(async move { handler.request(request).await });
             let outcome = work.await.unwrap_or_else(|_| {

@@ -39,6 +39,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Client capabilities that would let the server act through us without a decision of the kernel.
 const UNGOVERNED: [&str; 4] = ["sampling", "elicitation", "roots", "tasks"];
 
+const INITIALIZED: &str = "notifications/initialized";
+
 /// What becomes of what the server asks and tells.
 #[async_trait]
 pub trait UpstreamEvents: Send + Sync + 'static {
@@ -62,6 +64,7 @@ struct Shared {
     events: RwLock<Option<Arc<dyn UpstreamEvents>>>,
     initialized: OnceLock<Initialized>,
     tools: ToolCache,
+    ready: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -97,6 +100,7 @@ impl Upstream {
             events: RwLock::default(),
             initialized: OnceLock::new(),
             tools: ToolCache::default(),
+            ready: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
         let driver = tokio::spawn(drive(driver, Arc::clone(&shared)));
@@ -145,7 +149,7 @@ impl Upstream {
         );
         let params = Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))?;
         let initialized = self.initialize(&params).await?;
-        self.notify("notifications/initialized", None);
+        self.notify(INITIALIZED, None);
         Ok(initialized)
     }
 
@@ -173,6 +177,9 @@ impl Upstream {
         if let Err(unsent) = self.shared.session.notify(method, params, None) {
             tracing::warn!(method, %unsent, "a notification did not reach the tool server");
         }
+        if method == INITIALIZED {
+            self.shared.ready.cancel();
+        }
     }
 
     /// The server's tools, all pages of them; kept until the server says that they changed.
@@ -190,6 +197,13 @@ impl Upstream {
     /// As [`Upstream::tools`].
     pub async fn tools_anew(&self) -> Result<Arc<ToolList>, McpError> {
         self.shared.tools.get_anew(&self.shared.session, self.has_tools()).await
+    }
+
+    /// Fires when the server was told that its client is initialized, from when on it may be asked for
+    /// anything.
+    #[must_use]
+    pub fn ready(&self) -> &CancellationToken {
+        &self.shared.ready
     }
 
     /// Fires when the server is gone.

@@ -67,6 +67,20 @@ async fn a_refused_initialization_is_the_servers_own_error_and_may_be_tried_agai
 }
 
 #[tokio::test]
+async fn a_client_may_write_ahead() {
+    let mut house = House::open(SAFE);
+    let client = &mut house.client;
+    let initialize = client.start("initialize", initialize_params("test")).await;
+    client.notify("notifications/initialized", json!({})).await;
+    let again = client.start("initialize", initialize_params("test")).await;
+    let call = client.start("tools/call", json!({"name": "echo"})).await;
+    assert_eq!(text(&client.answer(call).await["result"]), "{}");
+    assert_eq!(client.answer(initialize).await["result"]["serverInfo"]["name"], "scripted");
+    assert_eq!(client.answer(again).await["error"]["code"], -32600);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn lists_show_what_may_be_used() {
     let mut house = House::ready(SAFE).await;
     let client = &mut house.client;
