@@ -29,7 +29,8 @@ pub trait Store: Send + Sync {
     async fn admit(&self, admission: Admission) -> Result<AdmissionOutcome, StoreError>;
 
     /// Settles the reservation, closes the intent and appends the receipt, all or nothing. Waits for room instead of
-    /// answering `Busy` when the queue is full: the tool has run, its receipt must not be dropped.
+    /// answering `Busy` when the queue is full: the tool has run, its receipt must not be dropped. For the same reason
+    /// run it in a task of its own when the caller may go away: a future dropped while it waits for room does nothing.
     ///
     /// # Errors
     /// [`StoreError::DuplicateReceipt`], [`StoreError::IntentClosed`], or the store cannot be used; nothing is
@@ -113,8 +114,8 @@ pub trait Store: Send + Sync {
     /// chain; it must be quick and must not call the store.
     ///
     /// # Errors
-    /// [`StoreError::Signer`], or the store cannot be written. When only the anchor could not be moved, the checkpoint
-    /// is stored nevertheless and the next call moves it.
+    /// [`StoreError::Signer`], or the store cannot be written. A checkpoint that was committed is returned even when
+    /// the anchor could not be moved at once; the store then refuses to change again before it is.
     async fn checkpoint(&self, sign: CheckpointSigner) -> Result<Option<StoredCheckpoint>, StoreError>;
 
     /// All checkpoints, oldest first.

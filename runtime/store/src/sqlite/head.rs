@@ -144,7 +144,7 @@ impl HeadFile {
             let done = work(self);
             self.file.unlock().and(done)
         });
-        done.map_err(|error| StoreError::io("writing", &self.path, &error))
+        done.map_err(|error| StoreError::io("using", &self.path, &error))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -49,7 +49,7 @@ pub(super) fn is_dead(dir: &Path, id: Uuid, _directory: &Lock) -> Result<bool, S
     let path = file_of(dir, id);
     let file = match files::private().open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(StoreError::io("opening", &path, &error)),
     };
     match file.try_lock() {
@@ -68,8 +68,15 @@ pub(super) fn sweep(dir: &Path, named: &BTreeSet<Uuid>, directory: &Lock) -> Res
         let path = entry.path();
         let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| Uuid::parse_str(stem).ok());
         let Some(id) = id else { continue };
-        if !named.contains(&id) && is_dead(dir, id, directory)? {
-            std::fs::remove_file(&path).map_err(|error| StoreError::io("removing", &path, &error))?;
+        if named.contains(&id) || !is_dead(dir, id, directory)? {
+            continue;
+        }
+        match std::fs::remove_file(&path) {
+            // A process that ends in order removes its own file, without the directory lock.
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io("removing", &path, &error));
+            }
+            _ => {}
         }
     }
     Ok(())

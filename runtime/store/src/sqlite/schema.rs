@@ -21,7 +21,8 @@ pub(super) const FORMAT: u32 = 1;
 /// Pages the WAL may hold before a commit copies them back. Each copy costs two more syncs, so more is faster, and
 /// costs disk (32 MiB here) and a longer recovery after a crash.
 const WAL_PAGES: i32 = 8_000;
-const CACHE_KIB: i32 = 16_384;
+/// An append touches the last pages of a few tables; this holds them many times over.
+const CACHE_KIB: i32 = 8_192;
 
 /// - `state` is one row: how often the store changed (`generation`), the log's size and root, and the counters that
 ///   must survive. `control` counts the changes of revocations and stops, so that other processes notice them.

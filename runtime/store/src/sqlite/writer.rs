@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chio_json::Sha256Hex;
-use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi};
 use tokio::sync::mpsc;
 
 use super::anchor::Anchor;
@@ -31,6 +31,8 @@ use crate::log::StoredCheckpoint;
 /// How many requests share one transaction at most, and how many bytes: what waits behind them is served sooner.
 const BATCH: usize = 1_024;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How long to wait before asking again for a database that another process is writing.
+const BUSY_STEP: Duration = Duration::from_millis(1);
 /// Ids whose binding is remembered. When there are more the cache starts over.
 const BINDINGS: usize = 65_536;
 
@@ -40,6 +42,7 @@ pub(super) struct Writer {
     head: HeadFile,
     instance: Instance,
     nonce_capacity: u64,
+    busy_timeout: Duration,
     shared: Arc<Shared>,
     state: State,
     bindings: HashMap<String, Sha256Hex>,
@@ -58,6 +61,7 @@ impl Writer {
             head,
             instance,
             nonce_capacity: options.nonce_capacity,
+            busy_timeout: options.busy_timeout,
             shared,
             state,
             bindings: HashMap::new(),
@@ -68,6 +72,7 @@ impl Writer {
 
     /// Starts the thread. It ends when every sender is gone.
     pub(super) fn start(self, queue: mpsc::Receiver<Queued>) -> Result<JoinHandle<()>, StoreError> {
+        self.connection.busy_timeout(BUSY_STEP)?;
         std::thread::Builder::new()
             .name("chio-store-writer".to_owned())
             .spawn(move || self.run(queue))
@@ -124,7 +129,7 @@ impl Writer {
         if self.behind {
             self.move_witnesses(false)?;
         }
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let transaction = begin(&self.connection, self.busy_timeout)?;
         let mut state = self.state.clone();
         state.refresh(&transaction)?;
         self.shared.view.refresh(&transaction, &state.row)?;
@@ -204,6 +209,20 @@ impl Writer {
         // An entry with open intents stays, unlocked: that is how the next process learns that they are dead.
         if matches!(open, Ok(false)) {
             self.instance.retire();
+        }
+    }
+}
+
+/// Starts a transaction that may write. Waits for other processes in small steps: SQLite's own waiting grows to a tenth
+/// of a second, in which a busy neighbour commits many times over.
+fn begin(connection: &Connection, timeout: Duration) -> Result<Transaction<'_>, StoreError> {
+    let start = Instant::now();
+    loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && start.elapsed() < timeout => {}
+            begun => return Ok(begun?),
         }
     }
 }
