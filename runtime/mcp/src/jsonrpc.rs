@@ -159,17 +159,22 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
+    // Payloads are copied out of the line in the one pass that reads it.
+    #[serde(default, deserialize_with = "present")]
+    params: Option<Json>,
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Json>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
 }
 
 /// Tells a member that is `null` from one that is absent, which serde's `Option` does not.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Message {
@@ -201,7 +206,7 @@ impl Message {
                 Err(Malformed::request(id.as_ref(), "a request carries neither `result` nor `error`"))
             }
             (None, Some(result), None) => match id {
-                Some(id) => Ok(Self::Response(Response { id, outcome: Ok(owned(result)?) })),
+                Some(id) => Ok(Self::Response(Response { id, outcome: Ok(result) })),
                 None => Err(Malformed::request(None, "a result must carry the id of its request")),
             },
             (None, None, Some(error)) => failure(id, error),
@@ -282,18 +287,15 @@ fn refuse(error: &serde_json::Error) -> Malformed {
     }
 }
 
-fn call(id: Option<Id>, method: &RawValue, params: Option<&RawValue>) -> Result<Message, Malformed> {
+fn call(id: Option<Id>, method: &RawValue, params: Option<Json>) -> Result<Message, Malformed> {
     let Ok(method) = serde_json::from_str::<String>(method.get()) else {
         return Err(Malformed::request(id.as_ref(), "`method` must be a string"));
     };
-    let params = match params.map(RawValue::get) {
+    let params = match params {
         // Some clients write `null` where they mean nothing; both say the same.
-        None | Some("null") => None,
-        Some(text) if text.starts_with('{') => {
-            Some(Json::from_text(text.to_owned()).map_err(|error| {
-                Malformed::request(id.as_ref(), format!("`params` cannot be read: {error}"))
-            })?)
-        }
+        Some(params) if params.get() == "null" => None,
+        Some(params) if params.get().starts_with('{') => Some(params),
+        None => None,
         Some(_) => return Err(Malformed::request(id.as_ref(), "`params` must be an object")),
     };
     Ok(match id {
@@ -307,12 +309,8 @@ fn failure(id: Option<Id>, error: &RawValue) -> Result<Message, Malformed> {
     struct Wire {
         code: i64,
         message: String,
-        #[serde(default, deserialize_with = "present_owned")]
+        #[serde(default, deserialize_with = "present")]
         data: Option<Json>,
-    }
-
-    fn present_owned<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
-        Json::deserialize(deserializer).map(Some)
     }
 
     // As above: an array would do.
@@ -331,8 +329,4 @@ fn failure(id: Option<Id>, error: &RawValue) -> Result<Message, Malformed> {
             Err(Malformed::request(None, format!("`error` is not an error object: {error}")))
         }
     }
-}
-
-fn owned(raw: &RawValue) -> Result<Json, Malformed> {
-    Json::from_text(raw.get().to_owned()).map_err(|error| Malformed::NotJson(error.to_string()))
 }
