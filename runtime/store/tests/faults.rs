@@ -169,6 +169,27 @@ async fn nothing_goes_on_while_commits_cannot_be_recorded_outside() {
     assert!(anchor.contains(" 1 1 0x"), "{anchor}");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_removed_or_replaced_under_the_store_ends_it() {
+    for replace in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        store.append(receipt("r1")).await.unwrap();
+        let database = dir.path().join("chio.db");
+        std::fs::rename(&database, dir.path().join("elsewhere")).unwrap();
+        if replace {
+            std::fs::write(&database, "").unwrap();
+        }
+        let error = store.append(receipt("r2")).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Poisoned { .. }) && error.to_string().contains("replaced"),
+            "{error}"
+        );
+        assert!(matches!(store.admit(admission("cap")).await, Err(StoreError::Poisoned { .. })));
+    }
+}
+
 #[tokio::test]
 async fn a_path_that_is_no_directory_is_unavailable() {
     let temp = tempfile::tempdir().unwrap();

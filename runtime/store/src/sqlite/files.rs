@@ -32,6 +32,26 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Tells one file from another that stands in its place later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity([u64; 2]);
+
+impl Identity {
+    /// Looks without opening; `None` when there is no such file.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let numbers = {
+            use std::os::unix::fs::MetadataExt as _;
+            [metadata.dev(), metadata.ino()]
+        };
+        // Elsewhere an open file can be neither removed nor replaced.
+        #[cfg(not(unix))]
+        let numbers = [u64::from(metadata.is_file()), 0];
+        Some(Self(numbers))
+    }
+}
+
 /// Makes created, renamed and removed entries of a directory durable.
 pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     File::open(path)

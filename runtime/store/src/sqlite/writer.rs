@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::anchor::Anchor;
 use super::batch::{Batch, Changes, Context};
+use super::files::Identity;
 use super::head::HeadFile;
 use super::instances::Instance;
 use super::open::Opened;
@@ -39,6 +40,7 @@ const BINDINGS: usize = 65_536;
 pub(super) struct Writer {
     connection: Connection,
     dir: PathBuf,
+    database: Option<Identity>,
     head: HeadFile,
     instance: Instance,
     nonce_capacity: u64,
@@ -57,6 +59,7 @@ impl Writer {
         let Opened { connection, head, instance, state } = opened;
         Self {
             connection,
+            database: Identity::of(&dir.join(super::DATABASE)),
             dir,
             head,
             instance,
@@ -132,6 +135,7 @@ impl Writer {
         let transaction = begin(&self.connection, self.busy_timeout)?;
         let mut state = self.state.clone();
         state.refresh(&transaction)?;
+        self.still_ours(&state)?;
         self.shared.view.refresh(&transaction, &state.row)?;
         let mut open = Batch {
             connection: &transaction,
@@ -158,6 +162,17 @@ impl Writer {
         }
         self.state = state;
         self.committed(changes);
+        Ok(())
+    }
+
+    /// SQLite goes on writing to a database that was removed or exchanged under it, and nobody would ever read that.
+    fn still_ours(&self, state: &State) -> Result<(), StoreError> {
+        if Identity::of(&self.dir.join(super::DATABASE)) != self.database {
+            return Err(self.shared.poison("the database file was removed or replaced while it was in use"));
+        }
+        if state.row.generation < self.state.row.generation {
+            return Err(self.shared.poison("the database went back to an older state while it was in use"));
+        }
         Ok(())
     }
 
