@@ -93,7 +93,7 @@ async fn calls(dir: &Path, in_flight: usize, length: Duration) -> (f64, Vec<Dura
 
 async fn call(store: &SqliteStore, capability: usize) {
     let capability_id = format!("cap-{capability}");
-    let token: Arc<str> = Arc::from(format!("{{\"id\":\"{capability_id}\"}}").repeat(20));
+    let token: Arc<str> = Arc::from(format!("{{\"id\":\"{capability_id}{}\"}}", "-".repeat(400)));
     let admission = Admission {
         agent: "agent".to_owned(),
         now: 1_800_000_000,

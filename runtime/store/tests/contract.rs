@@ -132,10 +132,10 @@ async fn an_id_belongs_to_the_first_token_that_bears_it(store: &dyn Store) {
     assert_eq!(store.token("unknown").await.unwrap(), None);
 
     let mut impostor = admission("new");
-    impostor.ancestors = vec![token_with_text("root", "another")];
+    impostor.ancestors = vec![token_with_text("root", "{\"other\":1}")];
     assert_eq!(refused(store.admit(impostor).await.unwrap()), Refusal::IdRebound { id: "root".to_owned() });
     let mut twice = admission("same");
-    twice.ancestors = vec![token_with_text("same", "another")];
+    twice.ancestors = vec![token_with_text("same", "{\"other\":1}")];
     assert_eq!(refused(store.admit(twice).await.unwrap()), Refusal::IdRebound { id: "same".to_owned() });
     assert_eq!(store.token("same").await.unwrap(), None);
     assert_eq!(store.token("new").await.unwrap(), None);

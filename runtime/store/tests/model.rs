@@ -96,8 +96,8 @@ impl Model {
 
     async fn admit(&mut self, store: &SqliteStore, step: &Step) {
         let Step::Admit { capability, ancestor, version, nonce: claim, limit, intent } = step else { return };
-        let mut tokens = vec![(format!("c{capability}"), format!("text {version}"))];
-        tokens.extend(ancestor.map(|ancestor| (format!("c{ancestor}"), "text 0".to_owned())));
+        let mut tokens = vec![(format!("c{capability}"), format!("{{\"version\":{version}}}"))];
+        tokens.extend(ancestor.map(|ancestor| (format!("c{ancestor}"), "{\"version\":0}".to_owned())));
         let mut call = admission("");
         call.now = self.now;
         call.token = token_with_text(&tokens[0].0, &tokens[0].1);

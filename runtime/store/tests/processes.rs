@@ -352,7 +352,7 @@ async fn what_was_taken_survives_a_restart() {
         store.resume(None).await.unwrap();
         assert_eq!(refused(store.admit(call.clone()).await.unwrap()), chio_store::Refusal::Replay);
         let mut rebound = admission("cap");
-        rebound.token = token_with_text("cap", "another");
+        rebound.token = token_with_text("cap", "{\"other\":1}");
         assert!(matches!(
             refused(store.admit(rebound).await.unwrap()),
             chio_store::Refusal::IdRebound { .. }
