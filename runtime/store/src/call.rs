@@ -14,7 +14,8 @@ use chio_json::{PublicKeyHex, Sha256Hex};
 pub struct Token {
     /// The id the issuer chose. It is bound to `digest` the first time the store sees it.
     pub id: String,
-    /// SHA-256 of `text`.
+    /// SHA-256 of the bytes that the token's signature covers. Two texts of one token (other white space, an explicit
+    /// `algorithm`) share it.
     pub digest: Sha256Hex,
     /// The exact text that was verified; kept as lineage for descendants that arrive without their ancestors.
     pub text: Arc<str>,

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use chio_core::hash::sha256;
 use chio_core::merkle::Frontier;
-use chio_json::Sha256Hex;
+use chio_json::{Sha256Hex, Signed};
+use chio_spec::CapabilityToken;
 use rusqlite::Connection;
 
 use super::state::StateRow;
@@ -177,9 +178,10 @@ impl Examination<'_> {
         let mut tokens = self.connection.prepare("SELECT id, digest, text FROM tokens")?;
         let mut tokens = tokens.query([])?;
         while let Some(token) = tokens.next()? {
-            if Sha256Hex::from_bytes(token.get(1)?)
-                != sha256(token.get_ref(2)?.as_bytes().unwrap_or_default())
-            {
+            let text = token.get_ref(2)?.as_str().unwrap_or_default();
+            let signed = Signed::<CapabilityToken>::from_text(text.to_owned());
+            let input = signed.and_then(|signed| signed.signing_input()).ok();
+            if input.map(|input| sha256(input.as_bytes())) != Some(Sha256Hex::from_bytes(token.get(1)?)) {
                 let id: String = token.get(0)?;
                 self.problem(format!("the text of capability {id} is not the one its id was bound to"));
             }
