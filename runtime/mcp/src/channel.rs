@@ -7,7 +7,6 @@
 //! does not read.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -133,12 +132,11 @@ impl Outbox {
         self.queue.send(Departure { text, related, _room: room }).map_err(|_| Unsent::Closed)
     }
 
-    /// Waits until everything queued so far was written, at most for `patience`. Answers whether it was.
-    pub async fn flushed(&self, patience: Duration) -> bool {
-        let everything = self.room.acquire_many(self.capacity);
+    /// Waits until everything queued so far was written, or cannot be any more.
+    pub async fn flushed(&self) {
         tokio::select! {
-            room = tokio::time::timeout(patience, everything) => matches!(room, Ok(Ok(_))),
-            () = self.queue.closed() => false,
+            _ = self.room.acquire_many(self.capacity) => {}
+            () = self.queue.closed() => {}
         }
     }
 

@@ -7,6 +7,7 @@
 //! process.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -70,7 +71,7 @@ impl WrappedServer {
         let mut members = Members::parse(meta.unwrap_or("{}")).map_err(|error| invalid(error.to_string()))?;
         members.remove("progressToken");
         let relay = self.relays.open(progress);
-        members.set(RELAY, relay.key.to_string());
+        members.set(RELAY, quote(&relay.key));
         let meta = members.to_json().map_err(|error| invalid(error.to_string()))?;
         Ok((meta, relay))
     }
@@ -158,7 +159,7 @@ impl ToolServerConnection for WrappedServer {
 /// What the server says about one call beside its result. Dropping it ends the relaying.
 pub struct CallRelay<'server> {
     relays: &'server Relays,
-    key: u64,
+    key: String,
     relay: Arc<Relay>,
 }
 
@@ -184,22 +185,26 @@ struct Relay {
 #[derive(Default)]
 struct Relays {
     next: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<Relay>>>,
+    /// Random: metadata of another surface must not be able to name a relay of this one.
+    secret: RandomState,
+    open: Mutex<HashMap<String, Arc<Relay>>>,
 }
 
 impl Relays {
     fn open(&self, progress: Option<ProgressSink>) -> CallRelay<'_> {
-        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let key = format!("{number}-{:016x}", self.secret.hash_one(number));
         let relay = Arc::new(Relay { progress, refusal: OnceLock::new() });
-        self.lock().insert(key, Arc::clone(&relay));
+        self.lock().insert(key.clone(), Arc::clone(&relay));
         CallRelay { relays: self, key, relay }
     }
 
+    /// The relay whose key this JSON string is.
     fn find(&self, key: &str) -> Option<Arc<Relay>> {
-        self.lock().get(&key.parse().ok()?).cloned()
+        self.lock().get(key.trim_matches('"')).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Relay>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Relay>>> {
         // Every critical section is one operation of the map.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

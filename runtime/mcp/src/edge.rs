@@ -30,12 +30,13 @@ use crate::channel::Channel;
 use crate::connection::WrappedServer;
 use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, INVALID_REQUEST, METHOD_NOT_FOUND, Members, Notification};
+use crate::registry::chio_error;
 use crate::session::{Handler, Incoming, Limits, RequestOptions, Session};
 use crate::upstream::{REQUEST_TIMEOUT, empty_object};
 
 use phase::Phases;
 use relay::FromUpstream;
-use results::{chio_error, upstream_error};
+use results::upstream_error;
 
 pub use results::{DECISION_KEY, ERROR_KEY, RECEIPT_ID_KEY};
 pub use run::{WrapEnd, wrap_stdio};
@@ -122,7 +123,7 @@ impl Edge {
             () = stop.cancelled(), if end != End::Stopped => client.finish(Duration::ZERO, MERCY).await,
         };
         if left > 0 {
-            tracing::warn!(left, "calls did not end in time; the log will show them as incomplete");
+            tracing::warn!(left, "answers could not be delivered; the log shows what became of the calls");
         }
         end
     }

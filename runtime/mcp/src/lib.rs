@@ -1,9 +1,14 @@
 //! MCP sessions and wrapped MCP servers.
 //!
-//! One session model for both directions ([`session`]), framed over stdio here ([`stdio`]) and over HTTP
-//! by the hosted edge; wrapped servers as child processes whose whole tree ends with us
-//! ([`process`]), spoken to as an MCP client ([`upstream`]) and governed as tool server
-//! connections; and the server side that a client talks to, where every call goes through the kernel.
+//! | module | what it is |
+//! |---|---|
+//! | [`jsonrpc`] | the envelope; payloads stay text |
+//! | [`channel`], [`stdio`] | the seam between sessions and transports, and the stdio framing |
+//! | [`session`] | one session model for both directions of MCP |
+//! | [`process`] | wrapped servers as child processes whose whole tree ends with us |
+//! | [`upstream`], [`refusals`] | a wrapped server, spoken to as its client, and what it asks in vain |
+//! | [`connection`] | the same server as the kernel sees it |
+//! | [`edge`] | the server that a client talks to: every call decided, every call receipted |
 //!
 //! MCP revision 2025-11-25.
 
@@ -13,8 +18,11 @@ pub mod edge;
 pub mod error;
 pub mod jsonrpc;
 pub mod process;
+pub mod refusals;
 pub mod session;
 pub mod stdio;
 pub mod upstream;
+
+mod registry;
 
 pub use error::{CloseReason, McpError};

@@ -39,7 +39,7 @@ pub const SUPERVISE: &str = "supervise";
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a server may take to exit by itself once its input is closed.
-const EOF_GRACE: Duration = Duration::from_millis(300);
+const EOF_GRACE: Duration = Duration::from_secs(1);
 
 /// Exit status of the supervisor when the server's program does not exist, as in shells.
 const NOT_FOUND: i32 = 127;
@@ -104,7 +104,7 @@ impl ServerCommand {
     ///
     /// # Errors
     /// [`McpError::NotStarted`] when not even the supervisor can be started. A program that does not exist
-    /// shows later, as an exit: see [`WrappedProcess::stop`].
+    /// shows later, as an exit: see [`ProcessHandle::wait`].
     pub fn spawn(&self) -> Result<WrappedProcess, McpError> {
         self.spawn_supervised().map_err(|source| self.not_started(source))
     }

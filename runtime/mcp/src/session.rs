@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use chio_json::Json;
+use chio_spec::ErrorCode;
 
 use crate::channel::{Arrival, Channel, Outbox, Unsent};
 use crate::error::{CloseReason, McpError};
@@ -31,6 +32,7 @@ use crate::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Id, Malformed, Members, Message, Notification,
     Request, Response,
 };
+use crate::registry::chio_error;
 
 use incoming::{InWork, NotTaken};
 use pending::{Answer, Pending, cancelled_params};
@@ -217,15 +219,18 @@ impl Session {
     }
 
     /// Waits for the requests in work: `patience` for them to end by themselves, then the rest is
-    /// cancelled and given `mercy` to end; finally everything queued is written, within `mercy` too.
-    /// Answers how many requests were left unanswered.
+    /// cancelled; ending it and writing everything that is queued may take `mercy` longer. Answers how many
+    /// requests of the peer were left without an answer.
     pub async fn finish(&self, patience: Duration, mercy: Duration) -> usize {
         self.shared.tasks.close();
         if tokio::time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
             self.shared.in_work.cancel_all();
-            let _ = tokio::time::timeout(mercy, self.shared.tasks.wait()).await;
         }
-        self.shared.outbox.flushed(mercy).await;
+        let _ = tokio::time::timeout(mercy, async {
+            self.shared.tasks.wait().await;
+            self.shared.outbox.flushed().await;
+        })
+        .await;
         self.shared.in_work.count()
     }
 
@@ -293,13 +298,11 @@ impl Session {
                     NotTaken::Duplicate => {
                         ErrorObject::new(INVALID_REQUEST, "a request with this id is still in work")
                     }
-                    NotTaken::TooMany => ErrorObject::new(
-                        INTERNAL_ERROR,
-                        format!(
-                            "{} requests are in work on this session; try again when some are done",
-                            self.shared.limits.in_work
-                        ),
-                    ),
+                    NotTaken::TooMany => {
+                        let limit = self.shared.limits.in_work;
+                        let text = format!("{limit} requests are in work on this session; try again later");
+                        chio_error(ErrorCode::KernelBusy, Some(&text), None)
+                    }
                 };
                 let _ = self.offer(jsonrpc::error_text(Some(&id), &error), Some(id));
                 return;

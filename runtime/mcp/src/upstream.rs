@@ -107,8 +107,9 @@ impl Upstream {
         Self { shared, driver, wrapped: None }
     }
 
-    /// Who takes what the server asks and tells from now on. Until then its requests are refused and its
-    /// notifications dropped.
+    /// Who takes what the server asks and tells from now on. Until somebody does, its requests are refused
+    /// without a receipt and its notifications dropped; a surface without MCP clients has
+    /// [`Refusals`](crate::refusals::Refusals) listen. The listener must not hold the upstream.
     pub fn listen(&self, events: Arc<dyn UpstreamEvents>) {
         *self.shared.events.write().unwrap_or_else(PoisonError::into_inner) = Some(events);
     }

@@ -5,6 +5,7 @@
 #[allow(unreachable_pub)]
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chio_mcp::edge::End;
@@ -87,7 +88,9 @@ async fn lists_show_what_may_be_used() {
     let tools = client.ask("tools/list", json!({})).await["result"].clone();
     let names: Vec<_> = tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].clone()).collect();
     assert_eq!(names.len(), 18, "{names:?}");
-    assert!(!names.contains(&json!("hidden")) && !names.contains(&json!("*")));
+    for name in ["hidden", "*", "task_only"] {
+        assert!(!names.contains(&json!(name)), "{name}");
+    }
     assert_eq!(tools["_meta"], json!({"page": "first"}));
     assert_eq!(client.ask("tools/list", json!({"cursor": "two"})).await["error"]["code"], -32602);
 
@@ -389,6 +392,20 @@ async fn a_stop_answers_and_receipts_what_is_in_work() {
     let answer = house.client.answer(id).await;
     assert_eq!(answer["result"]["_meta"]["chio.dev/decision"], "cancelled");
     assert_eq!(house.close().await, End::Stopped);
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_holds_any_more_is_ended() {
+    let mut house = House::ready(SAFE).await;
+    house.client.call("echo", json!({})).await;
+    let held = Arc::downgrade(&house.server);
+    drop(house.client);
+    house.edge.await.unwrap();
+    drop(house.server);
+    // Dropping the last handle closes the pipes, and with them ends the process.
+    while held.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -173,6 +173,7 @@ async fn the_peers_requests_are_answered_once_and_cancelled_ones_never() {
     assert_eq!(refused[0]["id"], "two");
     assert_eq!(refused[0]["error"]["code"], -32600);
     assert_eq!((&refused[1]["id"], &refused[1]["error"]["code"]), (&json!(4), &json!(-32603)));
+    assert_eq!(refused[1]["error"]["data"]["chioError"]["name"], "kernel_busy");
 
     peer.says(json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
         "params": {"requestId": "1", "reason": "never mind"}}))

@@ -8,8 +8,9 @@ use chio_spec::{ErrorCode, ToolCallResult, ToolName};
 
 use crate::connection::CallRelay;
 use crate::edge::Edge;
-use crate::edge::results::{chio_error, method_error, refusal_with_receipt, tool_result, upstream_error};
+use crate::edge::results::{method_error, refusal_with_receipt, tool_result, upstream_error};
 use crate::jsonrpc::{ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND, Members};
+use crate::registry::chio_error;
 use crate::session::{Incoming, ProgressSink};
 use crate::stdio::MAX_LINE_BYTES;
 

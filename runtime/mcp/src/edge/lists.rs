@@ -30,7 +30,7 @@ impl Edge {
             ));
         }
         let list = self.settings.server.upstream().tools().await.map_err(upstream_error)?;
-        let shown = list.tools().iter().filter(|tool| self.may_call(&tool.name));
+        let shown = list.tools().iter().filter(|tool| !tool.needs_task && self.may_call(&tool.name));
         let mut tools = String::from("[");
         for tool in shown {
             if tools.len() > 1 {

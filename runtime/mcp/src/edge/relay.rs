@@ -6,30 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use chio_json::Json;
-use chio_kernel::{Refusal, Target};
-use chio_spec::{ErrorCode, ToolName};
 
-use crate::edge::results::{chio_error, receipt_id};
-use crate::edge::{Edge, EdgeSettings};
-use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, Notification};
+use crate::edge::Edge;
+use crate::jsonrpc::{ErrorObject, Members, Notification};
+use crate::refusals::Refusals;
 use crate::session::{Incoming, Session};
-use crate::upstream::{UpstreamEvents, empty_object};
+use crate::upstream::UpstreamEvents;
 
-/// The part of an edge that the server talks to. It does not hold the edge itself: an upstream outlives the
-/// sessions of its clients.
+/// The part of an edge that the server talks to. It holds neither the edge nor the kernel: an upstream
+/// outlives the sessions of its clients, and is itself held by both.
 pub(super) struct FromUpstream {
-    settings: EdgeSettings,
+    refusals: Refusals,
     client: Session,
     subscriptions: Arc<Mutex<HashSet<String>>>,
 }
 
 impl FromUpstream {
     pub(super) fn new(edge: &Edge) -> Self {
-        Self {
-            settings: edge.settings.clone(),
-            client: edge.client.clone(),
-            subscriptions: Arc::clone(&edge.subscriptions),
-        }
+        let settings = &edge.settings;
+        let refusals = Refusals::new(&settings.kernel, settings.server.id().clone(), settings.surface)
+            .in_session_of(Arc::clone(&settings.authority));
+        Self { refusals, client: edge.client.clone(), subscriptions: Arc::clone(&edge.subscriptions) }
     }
 
     fn is_subscribed(&self, notification: &Notification) -> bool {
@@ -46,33 +43,8 @@ impl FromUpstream {
 
 #[async_trait]
 impl UpstreamEvents for FromUpstream {
-    /// Nothing that a server asks of its client is governed yet, so all of it is refused, with a receipt.
     async fn request(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let settings = &self.settings;
-        let not_found = || {
-            ErrorObject::new(METHOD_NOT_FOUND, format!("the method {} does not exist here", request.method))
-        };
-        let method = ToolName::new(request.method.as_str()).map_err(|_| not_found())?;
-        let server_id = settings.server.id().clone();
-        let target = Target::Tool(method.clone());
-        let capability = settings.authority.capability_for(&target, &server_id, settings.kernel.now()).ok();
-        let outcome = settings
-            .kernel
-            .refuse(Refusal {
-                request_id: request.id.json().to_owned(),
-                surface: settings.surface,
-                capability,
-                server_id,
-                method,
-                params: request.params.clone().unwrap_or_else(empty_object),
-            })
-            .await;
-        let id = receipt_id(&outcome);
-        tracing::warn!(method = %request.method, receipt = id, "refused a request of the tool server to its client");
-        let text = format!("{} is not governed here, so it is refused", request.method);
-        let error = chio_error(ErrorCode::MethodNotGoverned, Some(&text), id);
-        // To the server this method does not exist: its client never announced it.
-        Err(ErrorObject { code: METHOD_NOT_FOUND, ..error })
+        self.refusals.request(request).await
     }
 
     fn notification(&self, notification: Notification) {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, INTERNAL_ERROR, Members, quote};
+use crate::registry::{chio_error, entry, receipt_id};
 
 /// The member of a result's `_meta` that holds the id of the receipt.
 pub const RECEIPT_ID_KEY: &str = "chio.dev/receiptId";
@@ -18,11 +19,6 @@ pub const RECEIPT_ID_KEY: &str = "chio.dev/receiptId";
 pub const DECISION_KEY: &str = "chio.dev/decision";
 /// The member of a result's `_meta` that holds the registry's entry, for calls that did not complete.
 pub const ERROR_KEY: &str = "chio.dev/error";
-
-/// The id of an outcome's receipt.
-pub(super) fn receipt_id(outcome: &Outcome) -> Option<&str> {
-    outcome.receipt.view().ok().map(|receipt| receipt.id.as_str())
-}
 
 /// The answer to a `tools/call`.
 pub(super) fn tool_result(outcome: &Outcome) -> Result<Json, ErrorObject> {
@@ -39,20 +35,6 @@ pub(super) fn tool_result(outcome: &Outcome) -> Result<Json, ErrorObject> {
 pub(super) fn method_error(outcome: &Outcome) -> ErrorObject {
     let code = outcome.error.unwrap_or(ErrorCode::InternalError);
     chio_error(code, Some(&reason(outcome)), receipt_id(outcome))
-}
-
-/// The JSON-RPC error of a registry entry; the text is the entry's own unless another is given.
-pub(super) fn chio_error(code: ErrorCode, text: Option<&str>, receipt_id: Option<&str>) -> ErrorObject {
-    let text = text.unwrap_or_else(|| code.summary());
-    let message = match receipt_id {
-        Some(id) => format!("{text} (receipt {id})"),
-        None => text.to_owned(),
-    };
-    let mut data = json!({"chioError": entry(code)});
-    if let (Some(id), Some(data)) = (receipt_id, data.as_object_mut()) {
-        data.insert("receiptId".to_owned(), id.into());
-    }
-    ErrorObject::new(i64::from(code.jsonrpc_code()), message).with_data(Json::from_value(&data))
 }
 
 /// A failed exchange with the server, for methods that leave no receipt.
@@ -78,16 +60,6 @@ pub(super) fn refusal_with_receipt(refusal: &ErrorObject, outcome: &Outcome) -> 
         data.to_json().ok()
     });
     ErrorObject { data: data.or_else(|| refusal.data.clone()), ..refusal.clone() }
-}
-
-fn entry(code: ErrorCode) -> serde_json::Value {
-    json!({
-        "code": code.number(),
-        "name": code.name(),
-        "category": code.category().as_str(),
-        "transient": code.transient(),
-        "retry": {"strategy": code.retry().as_str(), "guidance": code.guidance()},
-    })
 }
 
 fn with_receipt(result: &Json, outcome: &Outcome) -> Result<Json, String> {

@@ -12,7 +12,7 @@ use crate::process::Exit;
 use crate::stdio::{self, Side};
 
 /// How long the last bytes may take to reach a client that does not read.
-const LAST_BYTES: Duration = Duration::from_secs(2);
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// How a wrap ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

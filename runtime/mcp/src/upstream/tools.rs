@@ -32,6 +32,8 @@ pub struct Tool {
     pub name: String,
     /// Its whole definition, as it arrived.
     pub definition: Json,
+    /// Whether it can be called as a task only.
+    pub needs_task: bool,
 }
 
 /// All tools of a server.
@@ -70,7 +72,8 @@ impl ToolList {
             serde_json::from_str(members.get("tools").unwrap_or_default())
                 .map_err(|error| broken(format!("`tools` is not an array: {error}")))?;
         for tool in tools {
-            match Members::parse(tool.get()).ok().and_then(|members| members.string("name")) {
+            let members = Members::parse(tool.get()).ok();
+            match members.as_ref().and_then(|members| members.string("name")) {
                 // `*` stands for every tool in a grant, so it cannot be the name of one.
                 Some(name) if name.is_empty() || name == "*" => {
                     tracing::warn!(%name, "hid a tool whose name cannot be granted");
@@ -81,8 +84,9 @@ impl ToolList {
                 Some(name) => {
                     let definition =
                         Json::from_text(tool.get().to_owned()).map_err(|error| broken(error.to_string()))?;
+                    let needs_task = members.is_some_and(|members| needs_task(&members));
                     self.by_name.insert(name.clone(), self.tools.len());
-                    self.tools.push(Tool { name, definition });
+                    self.tools.push(Tool { name, definition, needs_task });
                 }
                 None => tracing::warn!("hid a tool without a name"),
             }
@@ -95,6 +99,11 @@ impl ToolList {
         }
         Ok(members.string("nextCursor"))
     }
+}
+
+fn needs_task(tool: &Members<'_>) -> bool {
+    let execution = tool.get("execution").and_then(|execution| Members::parse(execution).ok());
+    execution.and_then(|execution| execution.string("taskSupport")).as_deref() == Some("required")
 }
 
 /// The list that is kept.
