@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{Answer, Failure, OrFail};
 use super::home::Home;
 use super::output::{Colour, Output};
-use super::words::{aligned, plain};
+use super::words::{Table, plain};
 use super::{input, keys, policy, store};
 
 /// Steps that only say that the stand-ins were reached.
@@ -211,7 +211,7 @@ fn print(
             ]
         })
         .collect();
-    for line in aligned(&rows) {
+    for line in Table::default().lines(&rows) {
         out.line(line)?;
     }
     if let Some(rule) = metadata(receipt).rule {

@@ -1,5 +1,6 @@
 //! Log messages, on standard error.
 
+use chio_config::{LogFormat, LogLevel, Logging};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
@@ -15,16 +16,37 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Starts logging as the options say: warnings and worse as text when they say nothing.
-pub(crate) fn start(global: &Global) -> Result<(), Failure> {
-    let level = global.log_level.as_deref().unwrap_or("warn");
+/// Starts logging as the options say; where they say nothing, as `chio.yaml` says to commands that serve; else warnings
+/// and worse, as text.
+pub(crate) fn start(global: &Global, configured: Option<Logging>) -> Result<(), Failure> {
+    let level = match (&global.log_level, configured) {
+        (Some(level), _) => level.as_str(),
+        (None, Some(Logging { level, .. })) => name(level),
+        (None, None) => "warn",
+    };
     let filter = EnvFilter::try_new(level)
         .doing(format_args!("reading the log level {level:?}"))
         .hint("write error, warn, info, debug, trace or off, or directives such as chio_kernel=debug")?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match global.log_format.unwrap_or(Format::Text) {
-        Format::Text => subscriber.with_ansi(paints(&std::io::stderr())).with_target(false).init(),
-        Format::Json => subscriber.json().init(),
+    let is_json = match (global.log_format, configured) {
+        (Some(format), _) => format == Format::Json,
+        (None, Some(Logging { format, .. })) => format == LogFormat::Json,
+        (None, None) => false,
+    };
+    if is_json {
+        subscriber.json().init();
+    } else {
+        subscriber.with_ansi(paints(&std::io::stderr())).with_target(false).init();
     }
     Ok(())
+}
+
+fn name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
 }

@@ -11,6 +11,7 @@
 mod banner;
 mod capability;
 mod check;
+mod configuration;
 mod demo;
 mod failure;
 mod home;
@@ -65,17 +66,20 @@ struct Cli {
     command: Command,
 }
 
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Everywhere";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Folder of all state: keys, policy, receipts [default: ./.chio when it exists, else ~/.chio]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", value_hint = ValueHint::DirPath)]
     home: Option<PathBuf>,
     /// Least severe log messages shown: error, warn, info, debug, trace, off, or filter directives
-    #[arg(long, global = true, value_name = "LEVEL", env = "CHIO_LOG")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "LEVEL", env = "CHIO_LOG")]
     log_level: Option<String>,
     /// Form of log messages
-    #[arg(long, global = true, value_name = "FORM")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORM")]
     log_format: Option<logging::Format>,
 }
 
@@ -155,8 +159,12 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let Cli { global, command } = cli;
-    logging::start(&global)?;
-    let home = Home::resolve(global.home);
+    let home = Home::resolve(global.home.clone());
+    let configured = match command {
+        Command::Wrap(_) | Command::Serve(_) | Command::Mcp(_) => configuration::read(&home)?,
+        _ => None,
+    };
+    logging::start(&global, configured.map(|configuration| configuration.logging))?;
     match command {
         Command::Wrap(wrap) | Command::Mcp(Mcp::Serve(wrap)) => serving(wrap.run(&home)),
         Command::Demo(demo) => serving(demo.run(&home)),

@@ -16,10 +16,16 @@ pub(crate) struct Output {
     paints: bool,
 }
 
+impl Default for Output {
+    fn default() -> Output {
+        Output { closed: false, paints: paints(&std::io::stdout()) }
+    }
+}
+
 impl Output {
     /// Standard output, with nothing written yet.
     pub(crate) fn new() -> Output {
-        Output { closed: false, paints: paints(&std::io::stdout()) }
+        Output::default()
     }
 
     /// Whether nobody reads any more.

@@ -108,7 +108,7 @@ mod tests {
         for (command, name) in [
             ("npx -y @modelcontextprotocol/server-filesystem .", "server-filesystem"),
             ("npx -y @modelcontextprotocol/server-everything@2025.1.2", "server-everything"),
-            ("/usr/bin/npx --yes -p pkg server", "pkg"),
+            ("/usr/bin/npx --yes -p pkg server", "server"),
             ("uvx mcp-server-git --repository .", "mcp-server-git"),
             ("uv --directory /srv run server.py", "server"),
             ("python3 -m mcp_server_time", "mcp_server_time"),

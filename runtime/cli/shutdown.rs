@@ -22,6 +22,6 @@ pub(crate) async fn requested() {
 async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         // Signals cannot be received here; the process ends in another way.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

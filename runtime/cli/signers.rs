@@ -1,11 +1,9 @@
 //! Whose signatures count: the keys that the user names, this home's own, and those in its configuration.
 
-use std::collections::HashMap;
-
-use chio_config::ChioConfig;
 use chio_core::keys::PublicKey;
 use chio_json::PublicKeyHex;
 
+use super::configuration;
 use super::failure::{Failure, OrFail};
 use super::home::Home;
 use super::keys::{self, Role};
@@ -34,23 +32,9 @@ pub(crate) fn of_capabilities(home: &Home, given: &[PublicKey]) -> Result<Vec<Pu
     let mut trusted: Vec<PublicKeyHex> = given.iter().map(PublicKey::hex).collect();
     if home.path().is_ok() {
         trusted.extend(keys::load(home, Role::Authority)?.map(|key| key.public().hex()));
-        for issuer in configuration(home)?.trusted_issuers {
+        for issuer in configuration::read(home)?.unwrap_or_default().trusted_issuers {
             trusted.push(issuer.value.parse().doing("reading `trusted_issuers` of chio.yaml")?);
         }
     }
     Ok(trusted)
-}
-
-/// `chio.yaml`, or what holds without one.
-pub(crate) fn configuration(home: &Home) -> Result<ChioConfig, Failure> {
-    let path = home.path()?.join("chio.yaml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ChioConfig::default()),
-        Err(error) => return Err(error).doing(format_args!("reading {}", path.display())),
-    };
-    let variables: HashMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    Ok(ChioConfig::parse(&text, &path.display().to_string(), variables)?)
 }

@@ -39,7 +39,7 @@ pub(crate) fn stop(whom: &Whom, home: &Home) -> Result<Answer, Failure> {
         (Some(agent), true) => format!("{agent} is stopped; chio resume --agent {agent} lifts it"),
         (Some(agent), false) => format!("{agent} was stopped before"),
     };
-    whom.tell(&text, Report { stopped: true, agent: whom.agent(), changed })
+    whom.tell(&text, &Report { stopped: true, agent: whom.agent(), changed })
 }
 
 /// Lifts a stop.
@@ -52,7 +52,7 @@ pub(crate) fn resume(whom: &Whom, home: &Home) -> Result<Answer, Failure> {
         (Some(agent), true) => format!("the stop of {agent} is lifted"),
         (Some(agent), false) => format!("{agent} was not stopped"),
     };
-    whom.tell(&text, Report { stopped: false, agent: whom.agent(), changed })
+    whom.tell(&text, &Report { stopped: false, agent: whom.agent(), changed })
 }
 
 impl Whom {
@@ -60,12 +60,12 @@ impl Whom {
         self.agent.map(|agent| agent.to_string())
     }
 
-    fn tell(&self, text: &str, report: Report) -> Result<Answer, Failure> {
+    fn tell(&self, text: &str, report: &Report) -> Result<Answer, Failure> {
         let mut out = Output::new();
         if self.json {
-            out.json(&report)?
+            out.json(report)?;
         } else {
-            out.line(text)?
+            out.line(text)?;
         }
         Ok(Answer::Yes)
     }

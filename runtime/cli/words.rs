@@ -28,25 +28,33 @@ pub(crate) fn shorten(text: &str, characters: usize) -> String {
     }
 }
 
-/// Rows whose columns are as wide as their widest cell. The last column is not filled up.
-pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0)
-        })
-        .collect();
-    rows.iter()
-        .map(|row| {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width.saturating_sub(self::width(cell)) + 2));
+/// Rows below one another. Columns are as wide as their widest cell so far, so that a table can grow while it is shown.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// The next rows, as lines. The last column is not filled up.
+    pub(crate) fn lines(&mut self, rows: &[Vec<String>]) -> Vec<String> {
+        for row in rows {
+            self.widths.resize(self.widths.len().max(row.len()), 0);
+            for (widest, cell) in self.widths.iter_mut().zip(row) {
+                *widest = (*widest).max(width(cell));
             }
-            line.truncate(line.trim_end().len());
-            line
-        })
-        .collect()
+        }
+        rows.iter().map(|row| self.line(row)).collect()
+    }
+
+    fn line(&self, row: &[String]) -> String {
+        let mut line = String::new();
+        for (cell, widest) in row.iter().zip(&self.widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', widest.saturating_sub(width(cell)) + 2));
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
 }
 
 /// Characters that a cell takes on a terminal; colour sequences take none.
@@ -76,8 +84,10 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [vec!["a".to_owned(), "b".to_owned()], vec!["long".to_owned(), "c".to_owned()]];
-        assert_eq!(aligned(&rows), ["a     b", "long  c"]);
+        let row = |first: &str, second: &str| vec![first.to_owned(), second.to_owned()];
+        let mut table = Table::default();
+        assert_eq!(table.lines(&[row("a", "b"), row("long", "c")]), ["a     b", "long  c"]);
+        assert_eq!(table.lines(&[row("\u{1b}[31mx\u{1b}[0m", "y")]), ["\u{1b}[31mx\u{1b}[0m     y"]);
         assert_eq!(shorten("abcdef", 4), "abc…");
     }
 }

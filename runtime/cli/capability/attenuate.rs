@@ -94,8 +94,8 @@ impl Narrow {
         let prompts =
             if everything { inherited(&parent.prompt_grants) } else { asked_prompts(&self.prompts) };
         scope = scope
-            .with_resource_grants(resources.into_iter().map(|grant| self.delegable(grant)).collect())
-            .with_prompt_grants(prompts.into_iter().map(|grant| self.delegable(grant)).collect());
+            .with_resource_grants(resources.into_iter().filter_map(|grant| self.passed_on(grant)).collect())
+            .with_prompt_grants(prompts.into_iter().filter_map(|grant| self.passed_on(grant)).collect());
         if scope == ChioScope::new() {
             return Err(Failure::new("nothing of the parent would be left, or may be passed on").hint(
                 "only grants with the `delegate` operation can be passed on; see chio capability inspect",
@@ -107,7 +107,7 @@ impl Narrow {
     fn tool_grants(&self, parent: &ChioScope) -> Result<Vec<ToolGrant>, Failure> {
         let mut grants = Vec::new();
         for origin in inherited(&parent.grants) {
-            let mut origin = self.delegable(origin);
+            let Some(mut origin) = self.passed_on(origin) else { continue };
             if let Some(server) = &self.server {
                 match origin.server_id.as_str() {
                     "*" => origin.server_id = grants::server_id(server)?,
@@ -151,45 +151,59 @@ impl Narrow {
         Ok(grants)
     }
 
-    fn delegable<G: Grant>(&self, mut grant: G) -> G {
-        let operations = grant.operations();
-        if self.delegate {
-            if !operations.contains(&Operation::Delegate) {
-                operations.push(Operation::Delegate);
-            }
-        } else {
-            operations.retain(|operation| *operation != Operation::Delegate);
+    /// The grant as the child has it; none when its holder could do nothing with it.
+    fn passed_on<G: Grant>(&self, mut grant: G) -> Option<G> {
+        let operations = grant.operations_mut();
+        operations.retain(|operation| *operation != Operation::Delegate);
+        if operations.is_empty() {
+            return None;
         }
-        grant
+        if self.delegate {
+            operations.push(Operation::Delegate);
+        }
+        Some(grant)
     }
 }
 
 /// What the three kinds of grants have in common.
 trait Grant: Clone {
-    fn operations(&mut self) -> &mut Vec<Operation>;
+    fn operations(&self) -> &[Operation];
+    fn operations_mut(&mut self) -> &mut Vec<Operation>;
 }
 
 impl Grant for ToolGrant {
-    fn operations(&mut self) -> &mut Vec<Operation> {
+    fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    fn operations_mut(&mut self) -> &mut Vec<Operation> {
         &mut self.operations
     }
 }
 
 impl Grant for ResourceGrant {
-    fn operations(&mut self) -> &mut Vec<Operation> {
+    fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    fn operations_mut(&mut self) -> &mut Vec<Operation> {
         &mut self.operations
     }
 }
 
 impl Grant for PromptGrant {
-    fn operations(&mut self) -> &mut Vec<Operation> {
+    fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    fn operations_mut(&mut self) -> &mut Vec<Operation> {
         &mut self.operations
     }
 }
 
 /// The grants that may be passed on.
 fn inherited<G: Grant>(grants: &[G]) -> Vec<G> {
-    grants.iter().cloned().filter(|grant| grant.clone().operations().contains(&Operation::Delegate)).collect()
+    grants.iter().filter(|grant| grant.operations().contains(&Operation::Delegate)).cloned().collect()
 }
 
 fn asked_resources(uris: &[String]) -> Vec<ResourceGrant> {

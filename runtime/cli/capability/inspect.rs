@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::home::Home;
 use crate::cli::output::Output;
-use crate::cli::words::{aligned, plain};
+use crate::cli::words::{Table, plain};
 use crate::cli::{moment, signers};
 
 #[derive(Debug, Args)]
@@ -90,7 +90,7 @@ pub(super) fn description(token: &CapabilityToken, now: u64) -> Vec<String> {
     }
     lines.push("allows".to_owned());
     let rows: Vec<Vec<String>> = grants(&token.scope);
-    lines.extend(aligned(&rows).into_iter().map(|line| format!("  {line}")));
+    lines.extend(Table::default().lines(&rows).into_iter().map(|line| format!("  {line}")));
     lines
 }
 

@@ -3,7 +3,9 @@
 //! What the bytes prove is decided by the bytes. Where that needs something that is not at hand (an ancestor that nobody
 //! presented, an issuer that nothing vouches for) the answer is "cannot be decided", never "yes".
 
-use chio_core::capability::{AdmissionFault, DEFAULT_MAX_DEPTH, VerifiedToken, admit, verify_chain};
+use chio_core::capability::{
+    AdmissionFault, DEFAULT_MAX_DEPTH, TimeStatus, VerifiedToken, admit, verify_chain,
+};
 use chio_core::keys::PublicKey;
 use chio_json::{PublicKeyHex, Signed};
 use chio_spec::CapabilityToken;
@@ -127,7 +129,7 @@ fn judge(text: &str, now: u64, trusted: &[PublicKeyHex], known: &Known) -> Resul
         id: None,
         signature_valid: chain.signature_valid,
         delegation_chain_valid: chain.delegation_chain_valid,
-        time_status: chain.time_status.map(|status| status.as_str()),
+        time_status: chain.time_status.map(TimeStatus::as_str),
         issuer_key: chain.issuer_key,
         admitted: None,
         revoked: None,

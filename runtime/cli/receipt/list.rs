@@ -8,7 +8,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::home::Home;
 use crate::cli::output::Output;
 use crate::cli::store;
-use crate::cli::words::aligned;
+use crate::cli::words::Table;
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -36,7 +36,7 @@ impl List {
             eprintln!("no receipts match; a call through `chio wrap` leaves one");
         } else {
             let rows: Vec<_> = found.iter().map(|receipt| row(&receipt.text, &out)).collect();
-            for line in aligned(&rows) {
+            for line in Table::default().lines(&rows) {
                 out.line(line)?;
             }
         }

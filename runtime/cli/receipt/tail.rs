@@ -9,7 +9,7 @@ use super::{Filter, row};
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::home::Home;
 use crate::cli::output::Output;
-use crate::cli::words::aligned;
+use crate::cli::words::Table;
 use crate::cli::{shutdown, store};
 
 /// How often the log is looked at.
@@ -30,6 +30,13 @@ pub(crate) struct Tail {
     json: bool,
 }
 
+/// What was shown so far.
+#[derive(Debug, Default)]
+struct Shown {
+    out: Output,
+    table: Table,
+}
+
 impl Tail {
     pub(super) fn run(self, home: &Home) -> Result<Answer, Failure> {
         store::wait(async {
@@ -41,16 +48,16 @@ impl Tail {
     }
 
     async fn follow(&self, home: &Home) -> Result<Answer, Failure> {
-        let mut out = Output::new();
+        let mut shown = Shown::default();
         let Some(store) = self.store(home).await? else { return Ok(Answer::Yes) };
         // Of what is there by now only the newest few are shown, of what comes later everything.
         let mut seen = store.head().await.map_err(store::explain)?.size;
         let newest = Query { newest: Some(self.lines), ..self.filter.query() };
-        self.print(&store, newest, seen, &mut out).await?;
-        while !self.no_follow && !out.is_closed() {
+        self.print(&store, newest, seen, &mut shown).await?;
+        while !self.no_follow && !shown.out.is_closed() {
             tokio::time::sleep(INTERVAL).await;
             let news = Query { after_seq: Some(seen), ..self.filter.query() };
-            if let Some(last) = self.print(&store, news, u64::MAX, &mut out).await? {
+            if let Some(last) = self.print(&store, news, u64::MAX, &mut shown).await? {
                 seen = last;
             }
         }
@@ -81,18 +88,18 @@ impl Tail {
         store: &SqliteStore,
         query: Query,
         last: u64,
-        out: &mut Output,
+        shown: &mut Shown,
     ) -> Result<Option<u64>, Failure> {
         let mut found = store.receipts(query).await.map_err(store::explain)?;
         found.retain(|receipt| receipt.seq <= last);
         if self.json {
             for receipt in &found {
-                out.line(&receipt.text)?;
+                shown.out.line(&receipt.text)?;
             }
         } else {
-            let rows: Vec<_> = found.iter().map(|receipt| row(&receipt.text, out)).collect();
-            for line in aligned(&rows) {
-                out.line(line)?;
+            let rows: Vec<_> = found.iter().map(|receipt| row(&receipt.text, &shown.out)).collect();
+            for line in shown.table.lines(&rows) {
+                shown.out.line(line)?;
             }
         }
         Ok(found.last().map(|receipt| receipt.seq))

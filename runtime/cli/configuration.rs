@@ -1,0 +1,31 @@
+//! `chio.yaml`: how the process itself behaves.
+
+use std::collections::HashMap;
+
+use chio_config::{ChioConfig, Receipts};
+
+use super::failure::{Failure, OrFail};
+use super::home::Home;
+
+/// The configuration of a home folder, if it has one.
+pub(crate) fn read(home: &Home) -> Result<Option<ChioConfig>, Failure> {
+    let path = home.path()?.join("chio.yaml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).doing(format_args!("reading {}", path.display())),
+    };
+    let variables: HashMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let name = path.display().to_string();
+    let configuration = ChioConfig::parse(&text, &name, variables)?;
+    if configuration.receipts != Receipts::default() {
+        // The kernel's interval is fixed; a setting that nobody follows must not look as if it were.
+        return Err(Failure::new(format_args!(
+            "{name}: `receipts.checkpoint_interval` cannot be changed in this version"
+        ))
+        .hint("take it out; a checkpoint is signed every 100 receipts and every 10 seconds with news"));
+    }
+    Ok(Some(configuration))
+}
