@@ -1,5 +1,6 @@
 //! Every type that stands for a schema, with how it reads a document.
 
+use chio_json::{canonical, strict};
 use chio_spec::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,14 +82,45 @@ pub(crate) const ALL: &[(&str, Decode)] = &[
 
 /// Reads a type that holds no signed object.
 pub(crate) fn plain<T: DeserializeOwned + Serialize>(text: &str) -> Result<String, String> {
-    let value: T = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    serde_json::to_string(&value).map_err(|error| error.to_string())
+    read(text, |text| serde_json::from_str::<T>(text), |_| Ok(()))
+}
+
+/// Reads a text in every way that there is; they must agree.
+fn read<T: DeserializeOwned + Serialize>(
+    text: &str,
+    from_text: impl Fn(&str) -> serde_json::Result<T>,
+    look: fn(&T) -> Result<(), String>,
+) -> Result<String, String> {
+    let from_value = strict::parse(text)
+        .map_err(|error| error.to_string())
+        .and_then(|value| serde_json::from_value::<T>(value).map_err(|error| error.to_string()));
+    let value = match from_text(text) {
+        Ok(value) => value,
+        Err(error) if from_value.is_err() => return Err(error.to_string()),
+        Err(_) => return Ok("accepted as a parsed value only".to_owned()),
+    };
+    look(&value)?;
+    let written = written(&value)?;
+    let strictly: T = strict::from_str(text).map_err(|error| error.to_string())?;
+    let Ok(from_value) = from_value else { return Ok("refused as a parsed value only".to_owned()) };
+    // Opaque parts come back from a parsed value in another spelling.
+    let alike = [self::written(&from_value)?, self::written(&strictly)?]
+        .into_iter()
+        .all(|other| canonical::from_text(&other) == canonical::from_text(&written));
+    Ok(if alike { written } else { "another value, depending on the way of reading".to_owned() })
 }
 
 /// Signed objects are read when somebody looks at them; a malformed one inside a good frame is no malformed frame.
 /// The schema does not make that difference, so the comparison looks at them at once.
-fn seen<T: DeserializeOwned>(signed: &Signed<T>) -> Result<(), String> {
-    signed.view().map(|_| ()).map_err(ToString::to_string)
+fn seen<T: DeserializeOwned + Serialize>(signed: &Signed<T>) -> Result<(), String> {
+    let view = signed.view().map_err(ToString::to_string)?;
+    // What the view is written as is what was signed, or a signature made over the one would not fit the other.
+    let text = canonical::from_text(signed.text()).map_err(|error| error.to_string())?;
+    if canonical::from_text(&written(view)?) == Ok(text) {
+        Ok(())
+    } else {
+        Err("the view is written differently".to_owned())
+    }
 }
 
 fn written(value: &impl Serialize) -> Result<String, String> {
@@ -96,26 +128,25 @@ fn written(value: &impl Serialize) -> Result<String, String> {
 }
 
 fn agent_message(text: &str) -> Result<String, String> {
-    let message = AgentMessage::from_json(text).map_err(|error| error.to_string())?;
-    if let AgentMessage::ToolCallRequest(request) = &message {
-        seen(&request.capability_token)?;
-        request.ancestors.iter().try_for_each(seen)?;
-    }
-    written(&message)
+    read(text, AgentMessage::from_json, |message| match message {
+        AgentMessage::ToolCallRequest(request) => {
+            seen(&request.capability_token)?;
+            request.ancestors.iter().try_for_each(seen)
+        }
+        AgentMessage::ListCapabilities | AgentMessage::Heartbeat => Ok(()),
+    })
 }
 
 fn kernel_message(text: &str) -> Result<String, String> {
-    let message = KernelMessage::from_json(text).map_err(|error| error.to_string())?;
-    match &message {
-        KernelMessage::ToolCallResponse(response) => seen(&response.receipt)?,
-        KernelMessage::CapabilityList(list) => list.capabilities.iter().try_for_each(seen)?,
-        KernelMessage::ToolCallChunk(_) | KernelMessage::CapabilityRevoked(_) | KernelMessage::Heartbeat => {}
-    }
-    written(&message)
+    read(text, KernelMessage::from_json, |message| match message {
+        KernelMessage::ToolCallResponse(response) => seen(&response.receipt),
+        KernelMessage::CapabilityList(list) => list.capabilities.iter().try_for_each(seen),
+        KernelMessage::ToolCallChunk(_) | KernelMessage::CapabilityRevoked(_) | KernelMessage::Heartbeat => {
+            Ok(())
+        }
+    })
 }
 
 fn receipt_proof_bundle(text: &str) -> Result<String, String> {
-    let bundle: ReceiptProofBundle = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    seen(&bundle.receipt)?;
-    written(&bundle)
+    read(text, |text| serde_json::from_str(text), |bundle: &ReceiptProofBundle| seen(&bundle.receipt))
 }
