@@ -139,7 +139,7 @@ async fn decide(
     kernel.register(Arc::new(StandIn { id: server.clone(), tool: tool.clone() }));
     let target = Target::Tool(tool);
     let capability =
-        LocalAuthority::new(authority, policy, subject).capability_for(&target, &server, kernel.now())?;
+        LocalAuthority::new(authority, policy, subject).capability_for(&target, &server, &kernel)?;
     let request = CallRequest {
         request_id: "check".to_owned(),
         surface: "check",

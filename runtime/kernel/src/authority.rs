@@ -14,7 +14,7 @@ use chio_policy::EffectivePolicy;
 use chio_spec::{CapabilityId, CapabilityToken, ChioScope, Operation, ServerId};
 use uuid::Uuid;
 
-use crate::{KernelError, Target};
+use crate::{Kernel, KernelError, Target};
 
 /// Issues, and renews before they expire, the capabilities of one session.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct LocalAuthority {
 
 #[derive(Clone, Debug)]
 struct Issued {
+    id: CapabilityId,
     token: Signed<CapabilityToken>,
     renew_at: u64,
 }
@@ -40,8 +41,11 @@ impl LocalAuthority {
         Self { key, subject, policy, issued }
     }
 
-    /// The capability under which this session calls `target` on `server` at `now`: the first default capability that
-    /// covers it. When none does, one that does not, so that the kernel denies the call and says so in a receipt.
+    /// The capability under which this session calls `target` on `server` now: the first default capability that covers
+    /// it. When none does, one that does not, so that the kernel denies the call and says so in a receipt.
+    ///
+    /// A capability that was revoked is not replaced as long as the session lasts: every further call presents it and is
+    /// denied.
     ///
     /// # Errors
     /// [`KernelError::Receipt`] when the clock is beyond what a token can state.
@@ -49,8 +53,9 @@ impl LocalAuthority {
         &self,
         target: &Target,
         server: &ServerId,
-        now: u64,
+        kernel: &Kernel,
     ) -> Result<Signed<CapabilityToken>, KernelError> {
+        let now = kernel.now();
         let defaults = self.policy.default_grants();
         let position =
             defaults.iter().position(|default| covers(&default.scope, target, server)).unwrap_or(0);
@@ -60,22 +65,28 @@ impl LocalAuthority {
         };
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Some(current)) = issued.get(position)
-            && now < current.renew_at
+            && (now < current.renew_at || kernel.store().first_revoked(&[current.id.as_str()]).is_some())
         {
             return Ok(current.token.clone());
         }
-        let token = self.issue(scope, ttl, now)?;
+        let id = CapabilityId::new(format!("cap-{}", Uuid::now_v7()))
+            .map_err(|error| KernelError::Receipt(error.to_string()))?;
+        let token = self.issue(id.clone(), scope, ttl, now)?;
         if let Some(slot) = issued.get_mut(position) {
             // A quarter of the validity is left for calls that wait.
             let renew_at = now.saturating_add(ttl - ttl / 4);
-            *slot = Some(Issued { token: token.clone(), renew_at });
+            *slot = Some(Issued { id, token: token.clone(), renew_at });
         }
         Ok(token)
     }
 
-    fn issue(&self, scope: ChioScope, ttl: u64, now: u64) -> Result<Signed<CapabilityToken>, KernelError> {
-        let id = CapabilityId::new(format!("cap-{}", Uuid::now_v7()))
-            .map_err(|error| KernelError::Receipt(error.to_string()))?;
+    fn issue(
+        &self,
+        id: CapabilityId,
+        scope: ChioScope,
+        ttl: u64,
+        now: u64,
+    ) -> Result<Signed<CapabilityToken>, KernelError> {
         let template = CapabilityTemplate {
             id,
             subject: self.subject,

@@ -64,6 +64,7 @@ impl Kernel {
                 () = self.checkpoints.due.notified() => false,
                 () = tokio::time::sleep(INTERVAL) => false,
             };
+            self.finish_unfinished().await;
             if let Err(error) = self.checkpoint().await {
                 tracing::warn!(%error, "no checkpoint could be made; it will be tried again");
             }

@@ -79,7 +79,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 /// Awaits a future of somebody else's code; none when it panicked.
-async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
+pub(crate) async fn without_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
         // The future is dropped right after a panic, so nobody sees the state it left behind.

@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use chio_core::capability::constraint::ArgumentView;
 use chio_policy::{CallKind, EffectivePolicy, GuardCall, PipelineDecision, PipelineOutcome};
-use chio_spec::{CapabilityToken, ErrorCode, ServerId};
+use chio_spec::{CapabilityToken, ServerId};
 
-use crate::steps::Progress;
+use crate::steps::{Progress, offload};
 use crate::trail::Denial;
 use crate::{CallRequest, Kernel, Target};
-
-/// Arguments above this size, in bytes, are inspected on a thread of their own: a guard's work grows with them, and the
-/// threads that serve everybody must not wait for it.
-const INSPECTED_INLINE: usize = 64 << 10;
 
 impl Kernel {
     pub(crate) async fn guards(
@@ -22,18 +18,11 @@ impl Kernel {
         token: &CapabilityToken,
         progress: &mut Progress,
     ) -> Result<(), Denial> {
-        let outcome = if arguments.size() <= INSPECTED_INLINE {
-            inspect(self.policy(), &request.server_id, &request.target, arguments, token)
-        } else {
-            let (policy, arguments) = (Arc::clone(self.policy()), Arc::clone(arguments));
-            let (server, target, token) = (request.server_id.clone(), request.target.clone(), token.clone());
-            tokio::task::spawn_blocking(move || inspect(&policy, &server, &target, &arguments, &token))
-                .await
-                .map_err(|error| {
-                    Denial::new(ErrorCode::GuardFailed, "guard-pipeline", "a guard could not decide")
-                        .with_details(error.to_string())
-                })?
-        };
+        let (policy, arguments) = (Arc::clone(self.policy()), Arc::clone(arguments));
+        let (server, target, agent) =
+            (request.server_id.clone(), request.target.clone(), token.subject.to_string());
+        let inspect = move || inspect(&policy, &server, &target, &arguments, &agent);
+        let outcome = offload(request.arguments.get().len(), inspect).await?;
         progress.trail.extend(outcome.evidence);
         match outcome.decision {
             PipelineDecision::Allow => Ok(()),
@@ -52,7 +41,7 @@ fn inspect(
     server: &ServerId,
     target: &Target,
     arguments: &ArgumentView,
-    token: &CapabilityToken,
+    agent: &str,
 ) -> PipelineOutcome {
     let (kind, resource_uri) = match target {
         Target::Tool(_) => (CallKind::Tool, None),
@@ -66,6 +55,6 @@ fn inspect(
         arguments: arguments.value(),
         args_size: arguments.size(),
         resource_uri,
-        agent: &token.subject.to_string(),
+        agent,
     })
 }

@@ -1,13 +1,14 @@
 //! The kernel as its owner sees it: what it is made of, and the ways into it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chio_core::keys::SigningKey;
 use chio_json::PublicKeyHex;
 use chio_policy::EffectivePolicy;
 use chio_spec::ServerId;
-use chio_store::{Revocation, Store};
+use chio_store::{Completion, Revocation, Store};
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::checkpoints::Pending;
@@ -48,6 +49,11 @@ pub struct Kernel {
     pub(crate) in_flight: Semaphore,
     pub(crate) unauthenticated: Pace,
     pub(crate) checkpoints: Pending,
+    pub(crate) trusted_issuers: Vec<PublicKeyHex>,
+    /// Calls that ended and whose completion failed; see [`Kernel::finish_unfinished`].
+    pub(crate) unfinished: Mutex<Vec<Completion>>,
+    /// The latest time that a call was decided at.
+    pub(crate) latest: AtomicU64,
     servers: RwLock<BTreeMap<ServerId, Arc<dyn ToolServerConnection>>>,
 }
 
@@ -57,6 +63,9 @@ impl Kernel {
     pub fn new(settings: KernelSettings, store: Arc<dyn Store>) -> Arc<Self> {
         let (per_second, burst) = UNAUTHENTICATED;
         Arc::new(Self {
+            trusted_issuers: settings.trusted_issuers.iter().copied().collect(),
+            unfinished: Mutex::default(),
+            latest: AtomicU64::new(0),
             settings,
             store,
             tokens: TokenCache::default(),

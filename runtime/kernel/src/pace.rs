@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Longest that a stranger waits. With the pace, it bounds how many wait at once.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// A generic cell rate limiter: up to `burst` at once, then one every `interval`, the rest wait their turn.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -21,17 +24,27 @@ impl Pace {
         Self { interval: Duration::from_secs(1) / per_second.max(1), burst, next: Mutex::new(None) }
     }
 
-    /// Waits until the next denial may be recorded.
-    pub(crate) async fn turn(&self) {
-        let at = self.reserve(Instant::now());
-        tokio::time::sleep_until(at).await;
+    /// Waits until the next denial may be recorded. False, and at once, when the wait would be longer than
+    /// [`LONGEST_WAIT`]: then so many wait that one more is turned away.
+    pub(crate) async fn turn(&self) -> bool {
+        match self.reserve(Instant::now()) {
+            Some(at) => {
+                tokio::time::sleep_until(at).await;
+                true
+            }
+            None => false,
+        }
     }
 
-    fn reserve(&self, now: Instant) -> Instant {
+    fn reserve(&self, now: Instant) -> Option<Instant> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let theoretical = next.map_or(now, |next| next.max(now));
+        let turn = theoretical.checked_sub(self.interval * self.burst).map_or(now, |early| early.max(now));
+        if turn.duration_since(now) > LONGEST_WAIT {
+            return None;
+        }
         *next = Some(theoretical + self.interval);
-        theoretical.checked_sub(self.interval * self.burst).map_or(now, |early| early.max(now))
+        Some(turn)
     }
 }
 
@@ -44,12 +57,19 @@ mod tests {
         let pace = Pace::new(10, 5);
         let start = Instant::now();
         for _ in 0..6 {
-            pace.turn().await;
+            assert!(pace.turn().await);
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
         for _ in 0..10 {
-            pace.turn().await;
+            assert!(pace.turn().await);
         }
         assert_eq!(start.elapsed().as_millis(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_too_long_is_turned_away() {
+        let pace = Pace::new(10, 5);
+        let waiting = (0..200).filter(|_| pace.reserve(Instant::now()).is_some()).count();
+        assert_eq!(waiting, 106);
     }
 }

@@ -10,18 +10,18 @@ use chio_spec::{
     CapabilityId, CapabilityToken, Decision, ErrorCode, Receipt, ReceiptAction, ReceiptAttribution,
     ReceiptError, ReceiptId, ReceiptMetadata, ReceiptRequest, ServerId, ToolName,
 };
-use chio_store::{Completion, NewReceipt, Token};
+use chio_store::{NewReceipt, Token};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::pipeline::{Taken, Verdict};
 use crate::steps::Progress;
-use crate::trail::{Denial, step};
-use crate::{CallRequest, Kernel, KernelError, Refusal};
+use crate::trail::{Denial, bounded, step};
+use crate::verdict::Verdict;
+use crate::{CallRequest, Kernel, KernelError, UngovernedRequest};
 
-/// What receipts name as the capability when the token could not even be read.
-const UNREADABLE_CAPABILITY: &str = "unreadable";
+/// What receipts name where the token, or an intent, could not even be read.
+const UNREADABLE: &str = "unreadable";
 
 /// What is known about a call from the first moment on.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) server: ServerId,
     pub(crate) tool: ToolName,
     arguments: Json,
-    /// The action as intent and receipt of an authenticated caller state it, made once.
+    /// The action as intent and receipt state it, made once.
     action: OnceLock<ReceiptAction>,
 }
 
@@ -42,7 +42,7 @@ impl Facts {
         Self {
             receipt_id: new_receipt_id(),
             timestamp,
-            request_id: request.request_id.clone(),
+            request_id: bounded(request.request_id.clone()),
             surface: request.surface,
             server: request.server_id.clone(),
             tool: request.target.tool_name().clone(),
@@ -51,24 +51,40 @@ impl Facts {
         }
     }
 
-    pub(crate) fn of_refusal(refusal: Refusal, timestamp: u64) -> Self {
+    pub(crate) fn of_ungoverned(request: UngovernedRequest, timestamp: u64) -> Self {
         Self {
             receipt_id: new_receipt_id(),
             timestamp,
-            request_id: refusal.request_id,
-            surface: refusal.surface,
-            server: refusal.server_id,
-            tool: refusal.method,
-            arguments: refusal.params,
+            request_id: bounded(request.request_id),
+            surface: request.surface,
+            server: request.server_id,
+            tool: request.method,
+            arguments: request.params,
             action: OnceLock::new(),
         }
     }
 
-    /// The action as a receipt states it. Callers who proved nothing never get their arguments into the log.
-    fn action(&self, authenticated: bool, limit: usize) -> Result<ReceiptAction, KernelError> {
-        if !authenticated {
-            return recorded_action(&self.arguments, 0);
+    /// The same call, of which only a digest of the arguments is kept: callers who proved nothing never get their
+    /// arguments into the log.
+    pub(crate) fn of_stranger(self) -> Self {
+        let action = recorded_action(&self.arguments, 0).map_or_else(|_| OnceLock::new(), OnceLock::from);
+        Self { arguments: Json::null(), action, ..self }
+    }
+
+    /// The same call under another receipt.
+    pub(crate) fn renamed(&self) -> Self {
+        Self {
+            receipt_id: new_receipt_id(),
+            request_id: self.request_id.clone(),
+            server: self.server.clone(),
+            tool: self.tool.clone(),
+            arguments: self.arguments.clone(),
+            action: self.action.clone(),
+            ..*self
         }
+    }
+
+    fn action(&self, limit: usize) -> Result<ReceiptAction, KernelError> {
         if let Some(action) = self.action.get() {
             return Ok(action.clone());
         }
@@ -94,8 +110,27 @@ pub(crate) struct Intent {
     pub(crate) tool: ToolName,
     pub(crate) action: ReceiptAction,
     pub(crate) policy_hash: Sha256Hex,
-    pub(crate) attribution: ReceiptAttribution,
+    pub(crate) attribution: Option<ReceiptAttribution>,
     pub(crate) request: ReceiptRequest,
+}
+
+impl Intent {
+    /// What stands in for an intent that cannot be read: a digest of its text, and names that say so.
+    pub(crate) fn unreadable(context: &str, policy_hash: Sha256Hex) -> Result<Self, KernelError> {
+        fn name<T, E: std::fmt::Display>(name: Result<T, E>) -> Result<T, KernelError> {
+            name.map_err(|error| KernelError::Receipt(error.to_string()))
+        }
+        Ok(Self {
+            receipt_id: receipt_id(&new_receipt_id())?,
+            capability_id: name(CapabilityId::new(UNREADABLE))?,
+            server: name(ServerId::new(UNREADABLE))?,
+            tool: name(ToolName::new(UNREADABLE))?,
+            action: recorded_action(&Json::from_value(&context.into()), 0)?,
+            policy_hash,
+            attribution: None,
+            request: ReceiptRequest::new(UNREADABLE, "recovery"),
+        })
+    }
 }
 
 pub(crate) fn intent(
@@ -110,9 +145,9 @@ pub(crate) fn intent(
             capability_id: token.id.clone(),
             server: facts.server.clone(),
             tool: facts.tool.clone(),
-            action: facts.action(true, kernel.policy().receipt_parameter_limit())?,
+            action: facts.action(kernel.policy().receipt_parameter_limit())?,
             policy_hash: kernel.policy().hash(),
-            attribution: attribution(token, Some(grant_index)),
+            attribution: Some(attribution(token).with_grant_index(grant_index)),
             request: facts.request(),
         };
         serde_json::to_string(&intent).map_err(|error| KernelError::Receipt(error.to_string()))
@@ -132,14 +167,10 @@ pub(crate) fn stored_token(token: &VerifiedToken) -> Token {
     }
 }
 
-pub(crate) fn attribution(token: &CapabilityToken, grant_index: Option<u32>) -> ReceiptAttribution {
+pub(crate) fn attribution(token: &CapabilityToken) -> ReceiptAttribution {
     // A chain that fits in a message has fewer than 2^32 links.
     let depth = u32::try_from(token.delegation_chain.len()).unwrap_or(u32::MAX);
-    let attribution = ReceiptAttribution::new(depth, token.issuer, token.subject);
-    match grant_index {
-        Some(index) => attribution.with_grant_index(index),
-        None => attribution,
-    }
+    ReceiptAttribution::new(depth, token.issuer, token.subject)
 }
 
 /// The chunks of a stream that no surface took, as one array.
@@ -177,8 +208,8 @@ impl Kernel {
         verdict: &Verdict,
     ) -> Result<Signed<Receipt>, KernelError> {
         let mut metadata = ReceiptMetadata::new().with_request(facts.request());
-        if let Some(token) = &progress.token {
-            metadata = metadata.with_attribution(attribution(token, progress.grant_index));
+        if let Some((_, attribution)) = &progress.token {
+            metadata = metadata.with_attribution(attribution.clone());
         }
         if let Some(denial) = &verdict.denial {
             metadata = metadata.with_error(ReceiptError::new(denial.code.number(), denial.code.name()));
@@ -196,7 +227,7 @@ impl Kernel {
                 .map_err(|error| KernelError::Receipt(error.to_string()))?,
             tool_server: facts.server.clone(),
             tool_name: facts.tool.clone(),
-            action: facts.action(progress.authenticated, self.policy().receipt_parameter_limit())?,
+            action: facts.action(self.policy().receipt_parameter_limit())?,
             decision: verdict.decision.clone(),
             content_hash: verdict.content_hash,
             policy_hash: self.policy().hash(),
@@ -205,38 +236,28 @@ impl Kernel {
         };
         draft.sign(&self.settings.signing_key).map_err(unsigned)
     }
+}
 
-    /// Appends a receipt to the log, and settles what its call has taken in the same transaction.
-    pub(crate) async fn record(
-        &self,
-        facts: &Facts,
-        progress: &Progress,
-        decision: &Decision,
-        receipt: &Signed<Receipt>,
-        taken: Option<Taken>,
-    ) -> Result<(), KernelError> {
-        let receipt = NewReceipt {
-            id: facts.receipt_id.clone(),
-            timestamp: facts.timestamp,
-            outcome: outcome(decision),
-            capability_id: capability_id(progress).to_owned(),
-            server: facts.server.as_str().to_owned(),
-            tool: facts.tool.as_str().to_owned(),
-            text: receipt.text().to_owned(),
-        };
-        match taken {
-            Some(Taken { ticket, settlement }) => {
-                self.store.complete(Completion { ticket, settlement, receipt }).await?
-            }
-            None => self.store.append(receipt).await?,
-        };
-        self.checkpoints.note_receipt();
-        Ok(())
+/// A signed receipt as the store takes it.
+pub(crate) fn new_receipt(
+    facts: &Facts,
+    progress: &Progress,
+    decision: &Decision,
+    receipt: &Signed<Receipt>,
+) -> NewReceipt {
+    NewReceipt {
+        id: facts.receipt_id.clone(),
+        timestamp: facts.timestamp,
+        outcome: outcome(decision),
+        capability_id: capability_id(progress).to_owned(),
+        server: facts.server.as_str().to_owned(),
+        tool: facts.tool.as_str().to_owned(),
+        text: receipt.text().to_owned(),
     }
 }
 
 fn capability_id(progress: &Progress) -> &str {
-    progress.token.as_ref().map_or(UNREADABLE_CAPABILITY, |token| token.id.as_str())
+    progress.token.as_ref().map_or(UNREADABLE, |(id, _)| id.as_str())
 }
 
 pub(crate) fn outcome(decision: &Decision) -> chio_store::Outcome {

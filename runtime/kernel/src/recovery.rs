@@ -38,14 +38,24 @@ impl Kernel {
     async fn close_dead(&self, dead: DeadIntent) -> Result<(), KernelError> {
         let unreadable =
             |error: &dyn std::fmt::Display| KernelError::Receipt(format!("a dead intent: {error}"));
-        let intent: Intent = serde_json::from_str(&dead.context).map_err(|error| unreadable(&error))?;
+        let intent: Intent = match serde_json::from_str(&dead.context) {
+            Ok(intent) => intent,
+            // Something was admitted, and that must not stay unrecorded, nor keep the kernel from starting.
+            Err(error) => {
+                tracing::warn!(%error, "the intent of a call that a kernel left open cannot be read");
+                Intent::unreadable(&dead.context, self.policy().hash())?
+            }
+        };
         let decision = Decision::Incomplete(DecisionIncomplete::new(REASON.to_owned()));
         let code = ErrorCode::OutcomeUnknown;
         let metadata = ReceiptMetadata::new()
-            .with_attribution(intent.attribution)
             .with_request(intent.request)
             .with_recovery(ReceiptRecovery::new(dead.admitted_at))
             .with_error(ReceiptError::new(code.number(), code.name()));
+        let metadata = match intent.attribution {
+            Some(attribution) => metadata.with_attribution(attribution),
+            None => metadata,
+        };
         let draft = ReceiptDraft {
             id: intent.receipt_id,
             timestamp: self.now(),

@@ -16,6 +16,9 @@ use crate::{CallRequest, Kernel};
 /// Tokens per generation; two generations are kept.
 const GENERATION: usize = 4096;
 
+/// Longest token, in bytes. It bounds what the cache holds, and what comparing scopes and compiling patterns can cost.
+const LONGEST_TOKEN: usize = 64 << 10;
+
 /// A cache of two generations: what was used during the last generation survives it.
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache {
@@ -29,16 +32,17 @@ struct Generations {
 }
 
 impl TokenCache {
-    /// Verifies a token, or remembers that these very bytes verified before. Failures are not remembered: a stranger
-    /// could push honest tokens out with them.
+    /// Verifies a token, or recalls that these very bytes verified before.
     pub(crate) fn verify(&self, token: &Signed<CapabilityToken>) -> Result<VerifiedToken, TokenFault> {
         let digest = VerifiedToken::digest_of(token);
-        if let Some(verified) = self.lock().find(&digest) {
-            return Ok(verified);
-        }
-        let verified = VerifiedToken::verify(token)?;
-        self.lock().remember(digest, verified.clone());
-        Ok(verified)
+        let known = self.lock().find(&digest);
+        known.map_or_else(|| VerifiedToken::verify(token), Ok)
+    }
+
+    /// Remembers a token whose authority was proven. Others are not remembered: anybody can sign tokens of their own, and
+    /// a stranger could fill the memory and push honest tokens out.
+    pub(crate) fn remember(&self, token: &VerifiedToken) {
+        self.lock().remember(*token.digest(), token.clone());
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
@@ -57,11 +61,24 @@ impl Generations {
     }
 
     fn remember(&mut self, digest: Sha256Hex, verified: VerifiedToken) {
+        if self.young.contains_key(&digest) {
+            return;
+        }
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(digest, verified);
     }
+}
+
+/// Refuses a token that is longer than any honest one.
+pub(crate) fn within_size(token: &Signed<CapabilityToken>, step: &str) -> Result<(), Denial> {
+    let bytes = token.text().len();
+    if bytes <= LONGEST_TOKEN {
+        return Ok(());
+    }
+    Err(Denial::new(ErrorCode::CapabilityMalformed, step, "capability token is too large")
+        .with_details(format!("the token has {bytes} bytes, and {LONGEST_TOKEN} are allowed")))
 }
 
 impl Kernel {
@@ -85,11 +102,14 @@ impl Kernel {
             let presented = request
                 .ancestors
                 .iter()
+                .take(max_depth)
+                .filter(|ancestor| ancestor.text().len() <= LONGEST_TOKEN)
                 .find(|ancestor| ancestor.view().is_ok_and(|ancestor| ancestor.id == link.capability_id));
             let signed = match presented {
                 Some(signed) => signed.clone(),
                 None => self.known_token(link.capability_id.as_str()).await?,
             };
+            within_size(&signed, step::DELEGATION)?;
             let verified = self.tokens.verify(&signed).map_err(|fault| {
                 Denial::new(fault.code(), step::DELEGATION, fault.reason())
                     .with_details(format!("ancestor {}: {fault}", link.capability_id.as_str()))

@@ -20,6 +20,10 @@ pub(crate) mod step {
     pub(crate) const LOG: &str = "receipt_log";
 }
 
+/// Longest text, in bytes, that a reason or a piece of evidence may have. What a caller or a tool server wrote may stand
+/// in it, and neither may fill the log.
+const LONGEST_TEXT: usize = 1024;
+
 /// The evidence of one decision, in the order in which the steps ran.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
@@ -36,7 +40,10 @@ impl Trail {
     }
 
     pub(crate) fn extend(&mut self, evidence: Vec<GuardEvidence>) {
-        self.evidence.extend(evidence);
+        self.evidence.extend(evidence.into_iter().map(|mut entry| {
+            entry.details = entry.details.map(bounded);
+            entry
+        }));
     }
 
     /// Records the denial of a step; a guard's denial is in the guards' own evidence already.
@@ -65,12 +72,12 @@ pub(crate) struct Denial {
 
 impl Denial {
     pub(crate) fn new(code: ErrorCode, guard: &str, reason: impl Into<String>) -> Self {
-        let reason = reason.into();
+        let reason = bounded(reason.into());
         Self { code, guard: guard.to_owned(), details: reason.clone(), reason, rule: None }
     }
 
     pub(crate) fn with_details(self, details: impl Into<String>) -> Self {
-        Self { details: details.into(), ..self }
+        Self { details: bounded(details.into()), ..self }
     }
 
     /// The denial in terms of the native wire. Codes without a wire name of their own never end a decision; should
@@ -87,4 +94,14 @@ impl Denial {
             _ => ToolCallError::InternalError(self.reason.clone()),
         }
     }
+}
+
+/// Cuts a text at a character boundary, and says how long it was.
+pub(crate) fn bounded(mut text: String) -> String {
+    let length = text.len();
+    if length > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        text.push_str(&format!("… ({length} bytes)"));
+    }
+    text
 }

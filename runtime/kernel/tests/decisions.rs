@@ -17,7 +17,7 @@ use std::time::Duration;
 use chio_core::dpop;
 use chio_core::hash::hash_json;
 use chio_json::{Json, Signed};
-use chio_kernel::{CallerSession, Refusal, Target};
+use chio_kernel::{CallerSession, Target, UngovernedRequest};
 use chio_spec::{
     ChioScope, Constraint, Decision, DpopNonce, ErrorCode, Operation, ResourceGrant, ServerId, ToolCallError,
     ToolCallResult, ToolName,
@@ -112,22 +112,71 @@ async fn a_tampered_token_and_an_untrusted_issuer_are_denied() {
 
 #[tokio::test]
 async fn outside_the_window_either_way_is_capability_expired() {
-    let f = Fixture::new();
     let token = token("cap-1", grant("srv", "echo"));
-    f.clock.0.store(NOW + 1000, Ordering::SeqCst);
-    let late = f.call(request(&token, "echo", json!({}))).await;
+    let at = async |now| {
+        let f = Fixture::new();
+        f.clock.0.store(now, Ordering::SeqCst);
+        f.call(request(&token, "echo", json!({}))).await
+    };
+    let late = at(NOW + 1000).await;
     assert_eq!(
         (late.error, wire(&late)),
         (Some(ErrorCode::CapabilityExpired), &ToolCallError::CapabilityExpired)
     );
-    f.clock.0.store(NOW + 999, Ordering::SeqCst);
-    assert_eq!(f.call(request(&token, "echo", json!({}))).await.decision, Decision::Allow);
-    f.clock.0.store(NOW - 11, Ordering::SeqCst);
-    let early = f.call(request(&token, "echo", json!({}))).await;
-    assert_eq!(
-        (early.error, wire(&early)),
-        (Some(ErrorCode::CapabilityNotYetValid), &ToolCallError::CapabilityExpired)
-    );
+    assert_eq!(at(NOW + 999).await.decision, Decision::Allow);
+    assert_eq!(at(NOW - 10).await.decision, Decision::Allow);
+    let early = at(NOW - 11).await;
+    let not_yet = Some(ErrorCode::CapabilityNotYetValid);
+    assert_eq!((early.error, wire(&early)), (not_yet, &ToolCallError::CapabilityExpired));
+}
+
+#[tokio::test]
+async fn a_clock_that_went_back_denies_instead_of_reviving_expired_tokens() {
+    let f = Fixture::new();
+    let token = token("cap-1", grant("srv", "echo"));
+    f.clock.0.store(NOW + 1000, Ordering::SeqCst);
+    assert_eq!(f.call(request(&token, "echo", json!({}))).await.error, Some(ErrorCode::CapabilityExpired));
+    f.clock.0.store(NOW + 900, Ordering::SeqCst);
+    let outcome = f.call(request(&token, "echo", json!({}))).await;
+    assert_eq!(outcome.error, Some(ErrorCode::InternalError));
+    assert_eq!(f.server.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_stranger_writes_neither_text_nor_arguments_into_the_log() {
+    let f = Fixture::new();
+    let long = "x".repeat(60_000);
+    let hostile = Signed::from_text(format!("{{\"{long}\":1}}")).unwrap();
+    let outcome = f.call(request(&hostile, "echo", json!({"secret": long}))).await;
+    assert_eq!(outcome.error, Some(ErrorCode::CapabilityMalformed));
+    assert!(outcome.receipt.text().len() < 8_000, "{}", outcome.receipt.text().len());
+    let larger = Signed::from_text(format!("{{\"{}\":1}}", "x".repeat(70_000))).unwrap();
+    let outcome = f.call(request(&larger, "echo", json!({}))).await;
+    assert_eq!(denied(&outcome).1, "capability token is too large");
+}
+
+#[tokio::test]
+async fn stopping_an_agent_stops_what_it_delegated() {
+    let f = Fixture::new();
+    let root = token("cap-root", delegable("srv", "*"));
+    let child = child(&agent(), &root, "cap-child", key(3).public().hex(), scope(grant("srv", "echo")));
+    let presented = || {
+        let mut request = request(&child, "echo", json!({}));
+        request.ancestors = vec![root.clone()];
+        request
+    };
+    assert_eq!(f.call(presented()).await.decision, Decision::Allow);
+    f.store.stop(Some(agent().public().hex().to_string()), NOW).await.unwrap();
+    assert_eq!(f.call(presented()).await.error, Some(ErrorCode::EmergencyStop));
+}
+
+#[tokio::test]
+async fn a_tool_server_that_cannot_say_what_it_offers_is_a_denial() {
+    let f = Fixture::new();
+    let token = token("cap-1", grant("srv", "*"));
+    f.server.broken.store(true, Ordering::SeqCst);
+    let outcome = f.call(request(&token, "echo", json!({}))).await;
+    assert_eq!((outcome.error, denied(&outcome).0), (Some(ErrorCode::ToolServerError), "tool_registry"));
 }
 
 #[tokio::test]
@@ -446,7 +495,7 @@ async fn resources_need_a_resource_grant_and_pass_the_guards() {
 #[tokio::test]
 async fn what_is_not_governed_is_refused_with_a_receipt() {
     let f = Fixture::new();
-    let refusal = Refusal {
+    let refusal = UngovernedRequest {
         request_id: "s1".to_owned(),
         surface: "test",
         capability: None,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 
 use chio_json::Json;
-use chio_kernel::{Kernel, LocalAuthority, Refusal, Target};
+use chio_kernel::{Kernel, LocalAuthority, Target, UngovernedRequest};
 use chio_spec::{ErrorCode, ServerId, ToolName};
 
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Notification};
@@ -53,9 +53,9 @@ impl UpstreamEvents for Refusals {
         let capability = self
             .authority
             .as_ref()
-            .and_then(|authority| authority.capability_for(&target, &self.server_id, kernel.now()).ok());
+            .and_then(|authority| authority.capability_for(&target, &self.server_id, kernel).ok());
         let outcome = kernel
-            .refuse(Refusal {
+            .refuse(UngovernedRequest {
                 request_id: request.id.json().to_owned(),
                 surface: self.surface,
                 capability,

@@ -95,7 +95,7 @@ async fn call(store: &SqliteStore, capability: usize) {
     let capability_id = format!("cap-{capability}");
     let token: Arc<str> = Arc::from(format!("{{\"id\":\"{capability_id}{}\"}}", "-".repeat(400)));
     let admission = Admission {
-        agent: "agent".to_owned(),
+        agents: vec!["agent".to_owned()],
         now: 1_800_000_000,
         token: Token { id: capability_id.clone(), digest: sha256(token.as_bytes()), text: token },
         ancestors: Vec::new(),

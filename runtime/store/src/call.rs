@@ -46,8 +46,9 @@ pub struct Charge {
 /// Everything a call needs before it may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// The agent that calls, as the emergency stop names it.
-    pub agent: String,
+    /// The agent that calls and every agent whose authority it uses (those that delegated to it), as the emergency stop
+    /// names them: stopping one stops what it passed on.
+    pub agents: Vec<String>,
     /// The kernel's clock, Unix seconds.
     pub now: u64,
     /// The presented capability.

@@ -71,8 +71,8 @@ impl State {
         if self.stops.everything.is_some() {
             return Some(Refusal::Stopped { agent: None });
         }
-        if self.stops.covers(&admission.agent) {
-            return Some(Refusal::Stopped { agent: Some(admission.agent.clone()) });
+        if let Some(agent) = admission.agents.iter().find(|agent| self.stops.agents.contains_key(*agent)) {
+            return Some(Refusal::Stopped { agent: Some(agent.clone()) });
         }
         let tokens = || std::iter::once(&admission.token).chain(&admission.ancestors);
         if let Some(token) = tokens().find(|token| self.revoked.contains_key(&token.id)) {

@@ -127,7 +127,7 @@ impl Edge {
         let server_id = settings.server.id().clone();
         let capability = settings
             .authority
-            .capability_for(&target, &server_id, settings.kernel.now())
+            .capability_for(&target, &server_id, &settings.kernel)
             .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
         let call = CallRequest {
             request_id: request.id.json().to_owned(),

@@ -81,7 +81,7 @@ impl Edge {
     fn covered(&self, target: &Target) -> bool {
         let settings = &self.settings;
         let server = settings.server.id();
-        let Ok(capability) = settings.authority.capability_for(target, server, settings.kernel.now()) else {
+        let Ok(capability) = settings.authority.capability_for(target, server, &settings.kernel) else {
             return false;
         };
         let Ok(token) = capability.view() else { return false };

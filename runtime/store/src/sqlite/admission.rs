@@ -63,7 +63,9 @@ impl Request for Admission {
             limits::text("capability id", &token.id)?;
             limits::text("capability", &token.text)?;
         }
-        limits::text("agent", &self.agent)?;
+        for agent in &self.agents {
+            limits::text("agent", agent)?;
+        }
         for charge in &self.charges {
             limits::text("capability id", &charge.capability_id)?;
         }
@@ -82,8 +84,8 @@ impl Batch<'_> {
         if stops.everything.is_some() {
             return Some(Refusal::Stopped { agent: None });
         }
-        if stops.agents.contains_key(&admission.agent) {
-            return Some(Refusal::Stopped { agent: Some(admission.agent.clone()) });
+        if let Some(agent) = admission.agents.iter().find(|agent| stops.agents.contains_key(*agent)) {
+            return Some(Refusal::Stopped { agent: Some(agent.clone()) });
         }
         std::iter::once(&admission.token)
             .chain(&admission.ancestors)
