@@ -53,7 +53,7 @@ impl UpstreamEvents for Refusals {
         let capability = self
             .authority
             .as_ref()
-            .and_then(|authority| authority.capability_for(&target, &self.server_id, kernel).ok());
+            .and_then(|authority| authority.capability_for(&target, &self.server_id, &kernel).ok());
         let outcome = kernel
             .refuse(UngovernedRequest {
                 request_id: request.id.json().to_owned(),
