@@ -2,7 +2,8 @@
 //!
 //! A native peer may stay silent as long as it likes, so a limit on connections alone would let anybody who can connect
 //! lock out everybody else. When the limit is reached, the oldest connection of a *stranger* makes way: one on which no
-//! capability has verified yet and no call runs. Holders of a capability are never put out.
+//! capability has verified yet, an idle one before one whose calls wait to be denied. A call whose tool runs has verified
+//! its capability, so holders are never put out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,8 +71,11 @@ impl Peer {
     }
 
     fn can_make_way(&self) -> bool {
-        let calls_nothing = self.calls.available_permits() == self.call_limit;
-        calls_nothing && self.is_stranger() && !self.gone.is_cancelled()
+        self.is_stranger() && !self.gone.is_cancelled()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.calls.available_permits() == self.call_limit
     }
 }
 
@@ -115,7 +119,8 @@ impl Peers {
 
     fn make_way(&self) {
         let present = self.lock();
-        if let Some(stranger) = present.values().find(|peer| peer.can_make_way()) {
+        let strangers = || present.values().filter(|peer| peer.can_make_way());
+        if let Some(stranger) = strangers().find(|peer| peer.is_idle()).or_else(|| strangers().next()) {
             tracing::debug!("the oldest connection without a verified capability makes way for a new one");
             stranger.gone.cancel();
         }
