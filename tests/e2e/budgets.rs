@@ -40,3 +40,24 @@ async fn a_budget_of_ten_allows_ten_of_a_hundred_calls_over_two_processes() {
     }
     assert_eq!(home.fsck(), 100);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_leaves_the_open_call_of_a_living_one_alone() {
+    let home = Home::new();
+    let first = Server::tcp(&home, &["--demo"]);
+    let agent = Agent::new(&home, "agent");
+    let token = agent.issue(&home, &["--server", "demo", "--tool", "sleep"]);
+    let client = first.client().await;
+    let open = client.start(request(&token, "demo", "sleep", &json!({"milliseconds": 5000}))).await.unwrap();
+    client.heartbeat().await.unwrap();
+
+    // Each of these starts a kernel that looks for what dead ones left behind.
+    let second = Server::tcp(&home, &["--demo"]);
+    assert!(second.end().success());
+    assert!(home.receipts().is_empty(), "the open call is on record before it ended");
+
+    let response = open.response().await.unwrap();
+    assert!(is_ok(&response), "{response:?}");
+    assert_eq!(home.receipt_texts(), [response.receipt.text()]);
+    assert_eq!(home.fsck(), 1);
+}

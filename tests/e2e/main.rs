@@ -29,4 +29,5 @@ mod processes;
 mod readme;
 mod restored;
 mod server;
+mod streams;
 mod wrap;

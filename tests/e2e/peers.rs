@@ -3,6 +3,7 @@
 //! They are installed once, under a lock that tests of other processes respect too, and used again later.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -73,8 +74,11 @@ fn installed(
             panic!("the {kind} peers cannot be installed: {error}")
         }
         Err(error) => {
-            eprintln!(
-                "SKIPPED: the {kind} peers cannot be installed, so nothing is tested with them: {error}"
+            // Not with `eprintln!`, whose output nobody sees of a test that passes.
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(
+                stderr,
+                "SKIPPED: the {kind} peers cannot be installed, so they test nothing: {error}"
             );
             None
         }

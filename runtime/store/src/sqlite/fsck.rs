@@ -33,6 +33,16 @@ pub(super) fn examine(
     Ok(examination.report)
 }
 
+/// What there is to say about a database without tables. A live database that was copied alone looks like this, because
+/// all it holds may still be in the log beside it.
+pub(super) fn nothing_to_examine(dir: &Path) -> FsckReport {
+    let problem = format!(
+        "the database in {} holds nothing: it was never used, or copied without its chio.db-wal; put both files back",
+        dir.display()
+    );
+    FsckReport { problems: vec![problem], ..FsckReport::default() }
+}
+
 /// Adds what the files outside the database have to say.
 pub(super) fn examine_witnesses(connection: &Connection, dir: &Path, report: &mut FsckReport) {
     match super::open::read_witnesses(dir) {

@@ -139,6 +139,9 @@ pub(super) fn open_instances(connection: &Connection) -> Result<BTreeSet<Uuid>, 
 /// Examines the store in a directory without opening it for work: also one that [`open`] refuses.
 pub(super) fn fsck(dir: &Path, verify: &CheckpointVerifier) -> Result<FsckReport, StoreError> {
     let connection = schema::open_for_reading(dir, SqliteOptions::default().busy_timeout)?;
+    if schema::format(&connection)? == 0 {
+        return Ok(fsck::nothing_to_examine(dir));
+    }
     // The witnesses first: the database may move on meanwhile, they must not be newer than what is examined.
     let mut outside = FsckReport::default();
     fsck::examine_witnesses(&connection, dir, &mut outside);
@@ -151,7 +154,10 @@ pub(super) fn fsck(dir: &Path, verify: &CheckpointVerifier) -> Result<FsckReport
 /// [`SqliteStore::re_anchor`](super::SqliteStore::re_anchor).
 pub(super) fn re_anchor(dir: &Path, verify: &CheckpointVerifier) -> Result<FsckReport, StoreError> {
     let directory = Lock::acquire(&dir.join(super::LOCK))?;
-    let (connection, _) = schema::open_for_writing(dir, SqliteOptions::default().busy_timeout)?;
+    let (connection, format) = schema::open_for_writing(dir, SqliteOptions::default().busy_timeout)?;
+    if format == 0 {
+        return Ok(fsck::nothing_to_examine(dir));
+    }
     if let Some(id) = living_instance(dir, &directory)? {
         return Err(StoreError::Busy {
             reason: format!("another process (instance {id}) works on this store"),

@@ -117,11 +117,16 @@ pub(super) fn open_for_writing(dir: &Path, busy_timeout: Duration) -> Result<(Co
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(64);
 
-    let format: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let format = format(&connection)?;
     if format != FORMAT && format != 0 {
         return Err(StoreError::UnknownFormat { path: dir.to_owned(), found: format, supported: FORMAT });
     }
     Ok((connection, format))
+}
+
+/// The format number of a database, 0 for one without tables.
+pub(super) fn format(connection: &Connection) -> Result<u32, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 /// Creates the tables.
