@@ -99,6 +99,23 @@ fn a_uri_that_climbs_matches_no_prefix() {
     assert!(match_resource(&scope, "file:///base/a..b/...", Operation::Read).is_some());
 }
 
+/// URL parsers remove tabs and line breaks before they read a URI, so it would name another resource there.
+#[test]
+fn a_uri_with_control_characters_matches_nothing() {
+    let read = &[Operation::Read];
+    let uris =
+        ["file:///base/.\t./etc/passwd", "file:///base/a\n", "\u{1}file:///base/a", "file:///base/\u{7f}"];
+    for uri in uris {
+        for pattern in ["file:///base/*", "*", uri] {
+            let scope = ChioScope::new().with_resource_grants(vec![resource(pattern, read)]);
+            assert!(match_resource(&scope, uri, Operation::Read).is_none(), "{uri:?} {pattern:?}");
+        }
+    }
+    let scope = ChioScope::new().with_resource_grants(vec![resource("file:///base/*", read)]);
+    assert!(match_resource(&scope, "file:///base/.. ", Operation::Read).is_none());
+    assert!(match_resource(&scope, "file:///base/two words", Operation::Read).is_some());
+}
+
 #[test]
 fn prompts_match_exactly_or_by_prefix() {
     let get = &[Operation::Get];

@@ -2,7 +2,7 @@
 
 use chio_spec::{ChioScope, Operation, PromptGrant, ResourceGrant, ToolGrant};
 
-use super::pattern::{climbs, name_covers, prefix_rank};
+use super::pattern::{climbs, name_covers, prefix_rank, readable};
 
 /// The tool grants that cover `tool` on `server` and hold `operation`, with their position in the scope.
 ///
@@ -37,13 +37,17 @@ pub fn match_tool_grants<'scope>(
 }
 
 /// The resource grant that admits `operation` on `uri`, with its position: the exact one, else the longest
-/// prefix, else the earliest. A URI that climbs (`..`) matches no prefix pattern.
+/// prefix, else the earliest. A URI that climbs (`..`) matches no prefix pattern, and one with control
+/// characters matches nothing: its reader would remove some of them and read another URI.
 #[must_use]
 pub fn match_resource<'scope>(
     scope: &'scope ChioScope,
     uri: &str,
     operation: Operation,
 ) -> Option<(usize, &'scope ResourceGrant)> {
+    if !readable(uri) {
+        return None;
+    }
     let climbs = climbs(uri);
     best(scope.resource_grants.iter().enumerate().filter_map(|(index, grant)| {
         let pattern = grant.uri_pattern.as_str();

@@ -37,5 +37,13 @@ pub(crate) fn prefix_rank(pattern: &str, value: &str) -> Option<usize> {
 /// pattern such a URI would name something outside the prefix.
 pub(crate) fn climbs(uri: &str) -> bool {
     let plain = uri.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    plain.split(['/', '\\', '?', '#']).any(|segment| segment == "..")
+    // URL parsers drop white space at the ends, which would otherwise hide a last segment.
+    plain.split(['/', '\\', '?', '#']).any(|segment| segment.trim() == "..")
+}
+
+/// Whether every reader takes the URI for the same one. No URI holds control characters (RFC 3986, section 2),
+/// but URL parsers remove tabs and line breaks wherever they stand, and others from the ends (WHATWG URL, "basic
+/// URL parser"), so what follows from such a text is not what it shows.
+pub(crate) fn readable(uri: &str) -> bool {
+    !uri.bytes().any(|byte| byte.is_ascii_control())
 }
