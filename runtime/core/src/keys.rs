@@ -13,7 +13,6 @@ use std::hash::{Hash, Hasher};
 use chio_json::{PublicKeyHex, SignatureHex};
 use chio_spec::ErrorCode;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
-use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Why bytes were refused as a key.
@@ -219,10 +218,4 @@ fn hex_digit(digit: u8) -> Result<u8, KeyFault> {
         b'a'..=b'f' => Ok(digit - b'a' + 10),
         _ => Err(KeyFault::NotHex),
     }
-}
-
-/// Compares two secrets (bearer tokens, cookies) in time that depends only on their lengths.
-#[must_use]
-pub fn ct_eq(left: &[u8], right: &[u8]) -> bool {
-    left.ct_eq(right).into()
 }
