@@ -13,8 +13,8 @@ use chio_core::keys::SigningKey;
 use chio_json::{PublicKeyHex, Signed, canonical};
 use chio_spec::{
     Attenuation, AttenuationAddConstraint, AttenuationReduceBudget, AttenuationRemoveOperation,
-    AttenuationRemoveTool, AttenuationShortenExpiry, CapabilityToken, ChioScope, DelegationLink, ErrorCode,
-    Operation, ServerId, ToolName,
+    AttenuationRemoveTool, AttenuationShortenExpiry, CapabilityToken, ChioScope, Constraint, DelegationLink,
+    ErrorCode, Operation, ServerId, ToolName,
 };
 use fixture::*;
 
@@ -79,6 +79,25 @@ fn a_delegated_token_with_its_ancestors_is_admitted_at_every_depth() {
     for depth in 0..=5 {
         assert_eq!(verdict(&chain(depth, &scope())), Ok(()), "depth {depth}");
     }
+}
+
+/// Every call compiles the expressions of the grants that match, so a token cannot ask for any number of them.
+#[test]
+fn a_token_with_too_many_regular_expressions_is_refused() {
+    let holding = |expressions: usize| {
+        let deny = |count: usize| Constraint::MemoryWriteDenyPatterns(vec!["a".to_owned(); count]);
+        let one = Constraint::RegexMatch("b".to_owned());
+        let grant = |constraints| delegable("files", "read").with_constraints(constraints);
+        tools(vec![grant(vec![one, deny(expressions - 3)]), grant(vec![path_prefix("/a"), deny(2)])])
+    };
+    assert_eq!(verdict(&[root(holding(64))]), Ok(()));
+    let fault = verdict(&[root(holding(65))]).unwrap_err();
+    assert_eq!(fault.code(), ErrorCode::ConstraintViolated);
+    assert_eq!(fault.reason(), "capability constraint memory_write_deny_patterns is not met");
+    assert!(fault.to_string().contains("more than 64 regular expressions"), "{fault}");
+    // A holder may not add them on the way either.
+    let fault = verdict(&chain(1, &holding(65))).unwrap_err();
+    assert!(matches!(fault, AdmissionFault::Unaffordable { .. }), "{fault}");
 }
 
 #[test]

@@ -149,6 +149,49 @@ fn path_prefix_reads_file_uris_as_paths() {
 }
 
 #[test]
+fn path_prefix_is_not_dodged_by_the_look_of_a_uri() {
+    let under = path_prefix("/base");
+    for source in [
+        "/etc/x://../passwd",
+        "x://../passwd",
+        r"x://a\..\..\passwd",
+        "https://a/../../../etc/passwd",
+        "1x://etc/passwd",
+        "a b://etc/passwd",
+        "https://a\n/etc/passwd",
+        "https://a /etc/passwd",
+        "see https://a",
+    ] {
+        let arguments = serde_json::json!({"source": source, "destination": "/base/p"}).to_string();
+        breaks(&under, &arguments);
+    }
+    for source in ["https://example.com/a..b/...?x=1#y", "git+ssh://host/a", "s3.v1-x://bucket/key"] {
+        meets(&under, &format!(r#"{{"source":"{source}","destination":"/base/p"}}"#));
+    }
+}
+
+/// URL parsers trim a text and remove tabs and line breaks from it before they read it.
+#[test]
+fn path_prefix_reads_what_url_parsers_read() {
+    for uri in [
+        "file:///base/.\t./etc",
+        "file:///base/.\n./etc",
+        "fi\tle:///etc/passwd",
+        " file:///base/a",
+        "\u{feff}file:///etc/passwd",
+        "file:///base/.. ",
+        "file:///base/a\r",
+    ] {
+        let arguments = serde_json::json!({"uri": uri, "path": "/base/a"}).to_string();
+        breaks(&path_prefix("/base"), &arguments);
+    }
+    for path in [" /etc/passwd", "\nfile:///etc/passwd", "a/.\t./../b", " ../a", "a/../.. "] {
+        breaks(&path_prefix("."), &serde_json::json!({ "path": path }).to_string());
+    }
+    meets(&path_prefix("/base"), r#"{"path":"/base/two words"}"#);
+}
+
+#[test]
 fn path_prefix_finds_paths_by_key_and_by_look() {
     let under = path_prefix("/base");
     for key in [
@@ -245,6 +288,43 @@ fn domain_exact_reads_every_string() {
 }
 
 #[test]
+fn domains_are_not_hidden_by_control_characters() {
+    let only = Constraint::DomainExact("example.com".to_owned());
+    for text in [
+        "ht\ttp://evil.org",
+        "http\n://evil.org",
+        "http:\r//evil.org",
+        "\u{1}http://evil.org",
+        "\u{1f}\u{0}https:evil.org",
+        "\u{feff}https://evil.org",
+        "/\t/evil.org",
+        "\u{1}//evil.org",
+        "evil\t.org",
+        "https://evil.org\u{1}",
+        "\u{7f}http://evil.org",
+        "ht\u{1}tp://evil.org",
+        "h\u{85}ttp:\\\\evil.org",
+        "https://exam\tple.com",
+        "https://example.com\u{1b}@evil.org",
+    ] {
+        breaks(&only, &serde_json::json!({ "url": text }).to_string());
+        breaks(&only, &serde_json::json!({"ok": "example.com", "url": text}).to_string());
+        let any = serde_json::json!({"ok": "example.com", "url": text}).to_string();
+        breaks(&Constraint::DomainGlob("example*".to_owned()), &any);
+    }
+    // White space around a URL, and lines of prose beside one.
+    for text in [
+        " https://example.com/\n",
+        "\u{1}https://example.com",
+        "First line.\n\tSecond line, with words.",
+        "https://example.com/a\nhttps://example.com/b",
+        "a\u{1}b",
+    ] {
+        meets(&only, &serde_json::json!({"ok": "example.com", "text": text}).to_string());
+    }
+}
+
+#[test]
 fn domain_constraints_need_a_domain() {
     for arguments in ["{}", r#"{"x":"words","n":1}"#, r#"{"x":"two words."}"#] {
         let fault = breaks(&Constraint::DomainExact("example.com".to_owned()), arguments);
@@ -297,6 +377,22 @@ fn a_bad_regex_denies() {
         assert!(fault.reason.starts_with("invalid capability constraint"), "{fault}");
         breaks(&Constraint::MemoryWriteDenyPatterns(vec![expression.to_owned()]), r#"{"a":"b"}"#);
     }
+}
+
+/// Each call compiles them, so their number and size are what a holder can make a kernel pay.
+#[test]
+fn regular_expressions_are_few_and_small() {
+    let deny = |count: usize| Constraint::MemoryWriteDenyPatterns(vec!["a{3}".to_owned(); count]);
+    meets(&deny(64), r#"{"a":"b"}"#);
+    let fault = breaks(&deny(65), r#"{"a":"b"}"#);
+    assert_eq!(
+        fault.to_string(),
+        "the constraint `memory_write_deny_patterns` is not met: invalid capability constraint: more than 64 \
+         regular expressions; put several into one with `|`"
+    );
+    breaks(&Constraint::RegexMatch("a{9000}".to_owned()), r#"{"a":"b"}"#);
+    let address = r"(?i)^[\w.+-]+@[\w-]+(\.[\w-]+)*$".to_owned();
+    meets(&Constraint::RegexMatch(address), r#"{"a":"jürgen@example.com"}"#);
 }
 
 #[test]

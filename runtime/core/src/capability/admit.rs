@@ -10,6 +10,7 @@ use chio_json::PublicKeyHex;
 use chio_spec::{Attenuation, CapabilityId, CapabilityToken, ErrorCode};
 
 use super::attenuate::holds;
+use super::constraint::{self, ConstraintFault};
 use super::subset::{SubsetFault, delegable_subset};
 use super::token::VerifiedToken;
 
@@ -61,6 +62,14 @@ pub enum AdmissionFault {
         id: CapabilityId,
         /// Its issuer.
         issuer: PublicKeyHex,
+    },
+    /// The token holds more regular expressions than are compiled for one call.
+    #[error("capability {id} cannot be used: {fault}")]
+    Unaffordable {
+        /// The token.
+        id: CapabilityId,
+        /// The constraint that is one too many.
+        fault: ConstraintFault,
     },
     /// A step of the chain is broken.
     #[error("the delegation from capability {parent} to {child} is invalid: {fault}")]
@@ -130,6 +139,7 @@ impl AdmissionFault {
         match self {
             AdmissionFault::AncestorUnknown { .. } => ErrorCode::DelegationAncestorUnknown,
             AdmissionFault::IssuerUntrusted { .. } => ErrorCode::CapabilityIssuerUntrusted,
+            AdmissionFault::Unaffordable { fault, .. } => fault.code(),
             AdmissionFault::TooDeep { .. }
             | AdmissionFault::AncestorCount { .. }
             | AdmissionFault::Step { .. } => ErrorCode::DelegationInvalid,
@@ -148,6 +158,7 @@ impl AdmissionFault {
                 Cow::Borrowed("delegation ancestors do not fit the chain")
             }
             AdmissionFault::IssuerUntrusted { .. } => Cow::Borrowed("capability issuer is not trusted"),
+            AdmissionFault::Unaffordable { fault, .. } => fault.reason(),
             AdmissionFault::Step { fault: StepFault::Wider(fault), .. } => fault.reason(),
             AdmissionFault::Step { .. } => Cow::Borrowed("delegation chain is invalid"),
         }
@@ -155,8 +166,8 @@ impl AdmissionFault {
 }
 
 /// Whether `token` may be used at all: its chain leads through `ancestors` (root first, one for each link,
-/// found by the caller under the link's `capability_id`) to an issuer in `trusted_issuers`, and never widens
-/// on the way.
+/// found by the caller under the link's `capability_id`) to an issuer in `trusted_issuers`, never widens on the
+/// way, and asks for no more regular expressions than a call may cost.
 ///
 /// Not asked here, because the answer changes from call to call: the validity window, and whether the token
 /// or an ancestor is revoked. An ancestor is valid whenever the child is, since each window lies inside the
@@ -196,6 +207,8 @@ pub fn admit(
     if !trusted_issuers.contains(&root.issuer) {
         return Err(AdmissionFault::IssuerUntrusted { id: root.id.clone(), issuer: root.issuer });
     }
+    constraint::affordable(&leaf.scope)
+        .map_err(|fault| AdmissionFault::Unaffordable { id: leaf.id.clone(), fault })?;
     let lineage: Vec<&CapabilityToken> = ancestors.iter().chain([token]).map(VerifiedToken::token).collect();
     if !root.delegation_chain.is_empty() {
         // A root that was itself delegated would bring a parent that nobody looked at.

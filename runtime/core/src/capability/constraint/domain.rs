@@ -2,8 +2,13 @@
 //!
 //! A domain is looked for in every string: as it stands, in a URL, in an address. URL readers disagree on
 //! oddly written authorities (backslashes, control characters, several `@`), so whatever follows a scheme is
-//! taken as a domain even if it cannot be one: it then equals nothing and the call is refused.
+//! taken as a domain even if it cannot be one: it then equals nothing and the call is refused. Since URL parsers
+//! remove tabs and line breaks before they look for a scheme, every string is read with and without them, and a
+//! URL that then still holds control characters is refused.
 
+use std::borrow::Cow;
+
+use super::uri::{as_parsed, scheme_end};
 use super::{ArgumentView, Verdict};
 
 /// At least one domain is among the arguments, and all are `domain`.
@@ -20,8 +25,7 @@ pub(super) fn glob(glob: &str, arguments: &ArgumentView) -> Verdict {
 
 fn every_domain(arguments: &ArgumentView, allowed: impl Fn(&str) -> bool) -> Verdict {
     let mut any = false;
-    arguments.every_string(&mut |_, text| {
-        let Some(domain) = domain_in(text) else { return Ok(()) };
+    let mut check = |domain: String| {
         any = true;
         // A wildcard must not let an unreadable authority through.
         if readable(&domain) && allowed(&domain) {
@@ -29,13 +33,25 @@ fn every_domain(arguments: &ArgumentView, allowed: impl Fn(&str) -> bool) -> Ver
         } else {
             Err(format!("the domain {domain:?} is not allowed"))
         }
+    };
+    arguments.every_string(&mut |_, text| {
+        domain_in(text.trim()).map_or(Ok(()), &mut check)?;
+        match as_parsed(text) {
+            // Nobody can say what a URL reader makes of these; no domain is written so.
+            parsed
+                if parsed.contains(char::is_control) && (parsed.contains(":/") || parsed.contains(":\\")) =>
+            {
+                check(parsed.into_owned())
+            }
+            Cow::Borrowed(parsed) if parsed == text.trim() => Ok(()),
+            parsed => domain_in(&parsed).map_or(Ok(()), &mut check),
+        }
     })?;
     if any { Ok(()) } else { Err("the arguments hold no domain".into()) }
 }
 
 /// The domain that a string names, in lower case; `None` when it names none.
 fn domain_in(text: &str) -> Option<String> {
-    let text = text.trim();
     let (authority, certain) = match after_scheme(text) {
         Some(rest) => (rest, true),
         None => (text, false),
@@ -63,13 +79,12 @@ fn after_scheme(text: &str) -> Option<&str> {
     if text.starts_with("//") || text.starts_with(r"\\") {
         return Some(text.trim_start_matches(slashes));
     }
-    let (scheme, rest) = text.split_once(':')?;
-    let well_formed = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let (scheme, colon) = text.split_at(scheme_end(text)?);
+    let rest = colon.strip_prefix(':')?;
     // Browsers read `https:host` and `https:\host` as URLs too.
     let lenient =
         ["http", "https", "ws", "wss", "ftp"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    if well_formed && (lenient || rest.starts_with("//") || rest.starts_with(r"\\")) {
+    if lenient || rest.starts_with("//") || rest.starts_with(r"\\") {
         return Some(rest.trim_start_matches(slashes));
     }
     None

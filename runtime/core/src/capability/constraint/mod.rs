@@ -9,13 +9,14 @@ mod domain;
 mod keyed;
 mod path;
 mod pattern;
+mod uri;
 mod view;
 
 pub use view::ArgumentView;
 
 use std::borrow::Cow;
 
-use chio_spec::{Constraint, ErrorCode};
+use chio_spec::{ChioScope, Constraint, ErrorCode};
 
 /// A constraint that a call does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +88,24 @@ pub fn evaluate(constraint: &Constraint, arguments: &ArgumentView) -> Result<(),
         Constraint::RequireDualApproval(_) => undecided("dual approval is not available"),
     };
     verdict.map_err(|reason| ConstraintFault { name: name(constraint), reason })
+}
+
+/// Whether the regular expressions of all grants together stay within what one token may ask to be compiled.
+///
+/// # Errors
+///
+/// There are more, named after the constraint that is one too many.
+pub(crate) fn affordable(scope: &ChioScope) -> Result<(), ConstraintFault> {
+    let mut expressions: usize = 0;
+    for constraint in scope.grants.iter().flat_map(|grant| &grant.constraints) {
+        expressions = expressions.saturating_add(match constraint {
+            Constraint::RegexMatch(_) => 1,
+            Constraint::MemoryWriteDenyPatterns(expressions) => expressions.len(),
+            _ => 0,
+        });
+        pattern::few(expressions).map_err(|reason| ConstraintFault { name: name(constraint), reason })?;
+    }
+    Ok(())
 }
 
 fn undecided(reason: &'static str) -> Verdict {

@@ -9,9 +9,13 @@
 //!   is under nothing but a directory that starts with the same `~`;
 //! * a backslash separates segments on some servers and not on others, so such a path must lie under the
 //!   directory either way (a directory that is itself written with backslashes settles the question);
+//! * white space at the ends and line breaks belong to the path on some servers and not on others, so such a
+//!   path must lie under the directory either way too;
 //! * NUL ends a path early in some servers, so a path with one is under nothing;
-//! * a `file:` URI is a path too.
+//! * a `file:` URI is a path too, and one that URL parsers would change before they read it is under nothing;
+//! * any other URI is no path, unless it holds `..`: to a file system `x://../y` is as good as `y`.
 
+use super::uri::{as_parsed, scheme_end};
 use super::{ArgumentView, Verdict};
 
 /// Keys of string leaves that are paths whatever they look like, besides every key that contains `path`.
@@ -40,14 +44,22 @@ fn names_a_path(key: &str) -> bool {
 }
 
 fn looks_like_a_path(text: &str) -> bool {
-    if is_file_uri(text) {
-        return true;
-    }
-    !text.contains("://") && (text.contains(['/', '\\']) || text == "~" || text == "..")
+    is_file_uri(text)
+        || text == "~"
+        || text == ".."
+        || (text.contains(['/', '\\']) && !is_uri_of_something_else(text))
 }
 
+/// Whether the text is a URL parser's `file:` URI.
 fn is_file_uri(text: &str) -> bool {
-    text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"))
+    as_parsed(text).get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"))
+}
+
+/// Whether the whole text is one URI with an authority, which no file system would read as a path that climbs.
+fn is_uri_of_something_else(text: &str) -> bool {
+    scheme_end(text).and_then(|end| text.get(end..)).is_some_and(|rest| rest.starts_with("://"))
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && !text.split(['/', '\\']).any(|segment| segment == "..")
 }
 
 fn lies_under(text: &str, directory: &str) -> bool {
@@ -63,6 +75,10 @@ fn lies_under(text: &str, directory: &str) -> bool {
     } else {
         text
     };
+    lies_plainly_under(path, directory) && lies_plainly_under(&as_parsed(path), directory)
+}
+
+fn lies_plainly_under(path: &str, directory: &str) -> bool {
     if directory.contains('\\') {
         return covers(directory, path, &['/', '\\']);
     }
@@ -125,8 +141,12 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// The path of a `file:` URI on this host, decoded; `None` when it names another host or cannot be decoded.
+/// The path of a `file:` URI on this host, decoded; `None` when it names another host, cannot be decoded, or holds
+/// what URL parsers remove.
 fn file_uri_path(uri: &str) -> Option<String> {
+    if as_parsed(uri) != uri {
+        return None;
+    }
     let rest = uri.get(5..)?;
     let path = match rest.strip_prefix("//") {
         None => rest,

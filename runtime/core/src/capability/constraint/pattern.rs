@@ -8,8 +8,12 @@ use regex::{Regex, RegexBuilder};
 
 use super::{ArgumentView, Verdict};
 
+/// Expressions that one constraint, and all constraints of a token together, may hold. They are compiled for
+/// every call.
+const COUNT_LIMIT: usize = 64;
+
 /// Bytes that one compiled expression may take.
-const SIZE_LIMIT: usize = 1 << 20;
+const SIZE_LIMIT: usize = 1 << 18;
 
 /// Groups within groups.
 const NEST_LIMIT: u32 = 64;
@@ -27,6 +31,7 @@ pub(super) fn some_match(expression: &str, arguments: &ArgumentView) -> Verdict 
 
 /// No string leaf matches any of the expressions.
 pub(super) fn no_match(expressions: &[String], arguments: &ArgumentView) -> Verdict {
+    few(expressions.len())?;
     for expression in expressions {
         let Some(compiled) = compile(expression) else { return invalid() };
         arguments.every_string(&mut |_, text| {
@@ -39,6 +44,17 @@ pub(super) fn no_match(expressions: &[String], arguments: &ArgumentView) -> Verd
         })?;
     }
     Ok(())
+}
+
+/// Whether so many expressions may be compiled.
+pub(super) fn few(expressions: usize) -> Verdict {
+    if expressions <= COUNT_LIMIT {
+        return Ok(());
+    }
+    Err(format!(
+        "invalid capability constraint: more than {COUNT_LIMIT} regular expressions; put several into one with `|`"
+    )
+    .into())
 }
 
 fn compile(expression: &str) -> Option<Regex> {
