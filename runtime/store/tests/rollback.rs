@@ -6,7 +6,7 @@ mod fixtures;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chio_store::{Revocation, SqliteOptions, SqliteStore, Store, StoreError};
+use chio_store::{Query, Revocation, SqliteOptions, SqliteStore, Store, StoreError};
 use fixtures::*;
 
 /// Copies a directory with everything in it, by another process: closing a database file in this one would drop the
@@ -360,6 +360,36 @@ async fn a_restored_backup_is_accepted_once_it_is_anchored_again() {
     let in_use = open(&scene.dir());
     assert!(matches!(SqliteStore::re_anchor(scene.dir(), &trusting()), Err(StoreError::Busy { .. })));
     drop(in_use);
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_is_one_file_whatever_was_read_from_it() {
+    let scene = Scene::new();
+    {
+        let store = open(&scene.dir());
+        for index in 0..3 {
+            store.append(receipt(&format!("r{index}"))).await.unwrap();
+        }
+        assert_eq!(store.receipts(Query::default()).await.unwrap().len(), 3);
+    }
+    assert!(!scene.dir().join("chio.db-wal").exists(), "what was written is still in the log");
+}
+
+#[tokio::test]
+async fn a_database_copied_without_its_log_is_named_as_that() {
+    let scene = Scene::new();
+    let store = open(&scene.dir());
+    store.append(receipt("r0")).await.unwrap();
+    copy(&scene.dir(), &scene.backup());
+    drop(store);
+    scene.restore();
+    refused(&scene.dir());
+    for report in
+        [SqliteStore::examine(scene.dir(), &trusting()), SqliteStore::re_anchor(scene.dir(), &trusting())]
+    {
+        let problems = report.unwrap().problems;
+        assert!(matches!(problems.as_slice(), [one] if one.contains("chio.db-wal")), "{problems:?}");
+    }
 }
 
 #[tokio::test]

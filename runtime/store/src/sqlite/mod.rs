@@ -124,7 +124,8 @@ pub struct SqliteStore {
     queue: Option<Queue>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
-    _watcher: Watcher,
+    /// `None` only while being dropped.
+    watcher: Option<Watcher>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -163,7 +164,7 @@ impl SqliteStore {
             queue: Some(queue),
             writer: Some(writer),
             readers,
-            _watcher: watcher,
+            watcher: Some(watcher),
         })
     }
 
@@ -210,6 +211,10 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // Readers first: the connection that closes last moves the write-ahead log into the database, and one that only
+        // reads cannot. Without that, everything new would stay in the log, and a copy of the database alone be empty.
+        drop(self.watcher.take());
+        self.readers.close_idle();
         // The writer ends when the last sender is gone.
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {

@@ -57,6 +57,11 @@ impl Readers {
         Ok(seen)
     }
 
+    /// Closes the connections that nobody reads with.
+    pub(super) fn close_idle(&self) {
+        self.idle().clear();
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
