@@ -60,11 +60,13 @@ impl Wrap {
             })
         };
         let ended = wrap_stdio(settings, stop).await;
-        announcing.abort();
         watching.abort();
+        announcing.abort();
+        // It holds the kernel; only when nobody does can the store be closed.
+        drop(announcing.await);
         node.end().await;
         match (ended.end, ended.server) {
-            (End::Server, Some(Exit::NeverRan)) => Err(never_ran(&self.command)),
+            (_, Some(Exit::NeverRan)) => Err(never_ran(&self.command)),
             (End::Server, Some(Exit::Status(status))) if status != 0 => {
                 Err(Failure::new(format_args!("the wrapped server ended by itself with status {status}"))
                     .hint("run its command by hand to see why"))

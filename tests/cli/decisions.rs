@@ -22,7 +22,7 @@ fn a_check_names_the_line_of_the_policy() {
     let program = Program::new();
     let policy = program.file(
         "rules.yaml",
-        "guards:\n  tool_access:\n    allow: [echo]\ncapabilities:\n  default:\n    tools:\n      - {server: fs, tool: '*'}\n",
+        "guards:\n  tool_access:\n    block: [write]\ncapabilities:\n  default:\n    tools:\n      - {server: fs, tool: '*'}\n",
     );
     let check = ["check", "--policy", &policy, "--server", "fs", "--json", "--tool"];
     program.run(check.iter().chain(&["echo"])).expect(0);

@@ -1,5 +1,7 @@
 //! The log as a whole.
 
+use std::process::Command;
+
 use crate::program::Program;
 
 #[test]
@@ -51,19 +53,21 @@ fn checkpoints_are_chained() {
 fn the_examination_finds_what_was_changed() {
     let program = Program::new();
     program.demonstrated();
+    let home = program.home();
     let clean = program.run(["log", "fsck", "--json"]).expect(0).json();
     assert_eq!((clean["clean"].as_bool(), clean["receipts"].as_u64()), (Some(true), Some(2)));
-    let database = program.home().join("chio.db");
-    let whole = std::fs::read(&database).unwrap();
-    let text = b"\"verdict\":\"deny\"";
-    let at = whole.windows(text.len()).rposition(|window| window == text).unwrap();
-    let mut changed = whole.clone();
-    changed[at..at + text.len()].copy_from_slice(b"\"verdict\":\"dens\"");
-    std::fs::write(&database, &changed).unwrap();
+    let change = |from: &str, to: &str| {
+        let program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
+                       db.execute('UPDATE receipts SET text = replace(text, ?, ?)', sys.argv[2:]); db.commit()";
+        let database = format!("{}/chio.db", home.display());
+        let changed = Command::new("python3").args(["-c", program, &database, from, to]).status().unwrap();
+        assert!(changed.success());
+    };
+    change(r#""deny""#, r#""dent""#);
     let found = program.run(["log", "fsck"]).expect(2).out;
     assert!(found.contains("not clean"), "{found}");
     program.run(["log", "fsck", "--re-anchor"]).expect(2);
-    std::fs::write(&database, &whole).unwrap();
+    change(r#""dent""#, r#""deny""#);
     program.run(["log", "fsck"]).expect(0);
 }
 
@@ -71,12 +75,13 @@ fn the_examination_finds_what_was_changed() {
 fn a_restored_backup_is_refused_until_it_is_accepted() {
     let program = Program::new();
     program.demonstrated();
-    let copy = std::fs::read(program.home().join("chio.db")).unwrap();
+    let files = ["chio.db", "chio.db-wal"].map(|name| program.home().join(name));
+    let backup = files.clone().map(|file| std::fs::read(file).unwrap_or_default());
     program.demonstrated();
-    std::fs::write(program.home().join("chio.db"), copy).unwrap();
-    for file in ["chio.db-wal", "chio.db-shm"] {
-        drop(std::fs::remove_file(program.home().join(file)));
+    for (file, bytes) in files.iter().zip(backup) {
+        std::fs::write(file, bytes).unwrap();
     }
+    drop(std::fs::remove_file(program.home().join("chio.db-shm")));
     let refused = program.run(["receipt", "list"]).expect(1);
     assert!(refused.err.contains("rolled back") && refused.err.contains("--re-anchor"), "{}", refused.err);
     program.run(["demo"]).expect(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chio_json::Json;
 use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::{Edge, EdgeSettings, End, RECEIPT_ID_KEY};
+use chio_mcp::process::Exit;
 use chio_mcp::session::RequestOptions;
 use chio_mcp::stdio::{Pumps, Side, attach};
 use chio_mcp::upstream::Upstream;
@@ -27,7 +28,7 @@ pub(super) struct Client {
     server: Arc<WrappedServer>,
     edge: JoinHandle<End>,
     stop: CancellationToken,
-    _pumps: [Pumps; 2],
+    _pumps: Pumps,
 }
 
 /// What a call answered.
@@ -48,10 +49,18 @@ impl Client {
         let (channel, edge_pumps) = attach(reader, writer, Side::Client);
         let server = Arc::clone(&settings.server);
         let stop = CancellationToken::new();
-        let edge = tokio::spawn(Edge::serve(settings, channel, stop.clone()));
+        let edge = {
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let end = Edge::serve(settings, channel, stop).await;
+                // The client sees that the edge is gone, whichever way it went.
+                drop(edge_pumps);
+                end
+            })
+        };
         let (reader, writer) = tokio::io::split(near);
         let (channel, client_pumps) = attach(reader, writer, Side::Server);
-        Client { session: Upstream::connect(channel), server, edge, stop, _pumps: [edge_pumps, client_pumps] }
+        Client { session: Upstream::connect(channel), server, edge, stop, _pumps: client_pumps }
     }
 
     /// Initializes the session; answers the server's name for itself.
@@ -100,14 +109,14 @@ impl Client {
         })
     }
 
-    /// Ends the session, the edge and the server's whole process tree.
-    pub(super) async fn leave(self) {
+    /// Ends the session, the edge and the server's whole process tree; tells how the server ended, if it was a process.
+    pub(super) async fn leave(self) -> Option<Exit> {
         self.session.stop().await;
         self.stop.cancel();
         if let Err(error) = self.edge.await {
             tracing::warn!(%error, "the edge of the demonstration broke off");
         }
-        self.server.upstream().stop().await;
+        self.server.upstream().stop().await
     }
 }
 

@@ -13,6 +13,7 @@ mod story;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use chio_mcp::process::Exit;
 use chio_policy::EffectivePolicy;
 use clap::{Args, ValueHint};
 
@@ -54,8 +55,11 @@ impl Demo {
         let settings = node.edge(id, upstream)?;
         let client = Client::connect(settings);
         let told = story::tell(&node, &client, &self.command, kept_in, &mut Output::new()).await;
-        client.leave().await;
+        let exit = client.leave().await;
         node.end().await;
+        if exit == Some(Exit::NeverRan) {
+            return Err(wrap::never_ran(&self.command));
+        }
         told
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chio_core::keys::PublicKey;
 use chio_kernel::ToolServerConnection;
 use chio_mcp::connection::WrappedServer;
-use chio_mcp::upstream::Upstream;
+use chio_mcp::refusals::Refusals;
 use chio_native::{Address, Listener, ServerLimits};
 use chio_spec::{ServerId, versions};
 use clap::{Args, ValueHint};
@@ -66,7 +66,7 @@ impl Serve {
             (given, _) => wrap::name(given.as_deref(), &self.command)?,
         };
         let node = Node::start(home, policy, &self.issuers).await?;
-        let (server, upstream) = self.tools(id.clone()).await?;
+        let (server, upstream) = self.tools(&node, id.clone()).await?;
         node.kernel.register(Arc::clone(&server));
         let listener = Listener::bind(&self.listen).await?;
         let tools = server.list().await?;
@@ -117,12 +117,14 @@ impl Serve {
     /// The tools to be served, and the server behind them if there is one.
     async fn tools(
         &self,
+        node: &Node,
         id: ServerId,
     ) -> Result<(Arc<dyn ToolServerConnection>, Option<Arc<WrappedServer>>), Failure> {
         if self.demo {
             return Ok((Arc::new(DemoTools::new(id)), None));
         }
-        let upstream: Upstream = wrap::start(&self.command)?;
+        let upstream = wrap::start(&self.command)?;
+        upstream.listen(Arc::new(Refusals::new(&node.kernel, id.clone(), "native")));
         upstream.initialize_as("chio", env!("CARGO_PKG_VERSION")).await?;
         let server = Arc::new(WrappedServer::new(id, upstream));
         Ok((Arc::<WrappedServer>::clone(&server), Some(server)))
