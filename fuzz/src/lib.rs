@@ -4,7 +4,7 @@
 //! `tests/fuzz_twins`, which does not. Nobody but the makers of the golden vectors holds their keys, so the strongest law
 //! for signed objects is simple: whatever verifies must be, byte for byte of what was signed, one of the vectors.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
 use std::fmt::Debug;

@@ -5,6 +5,7 @@
 //! protocol does not have; and every schema, with every branch of every union, must have been seen at least once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::needless_pass_by_value)] // Parameters of a call are made where they are handed over.
 
 mod house;
 mod samples;

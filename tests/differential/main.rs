@@ -77,7 +77,7 @@ impl Tally {
         match decode(&other).map(|written| canonical::from_text(&written)) {
             Ok(Ok(written)) if written == canonical => {}
             said => {
-                self.disagreements.push(format!("{name}: spelled differently, it is {said:?}:\n  {other}"))
+                self.disagreements.push(format!("{name}: spelled differently, it is {said:?}:\n  {other}"));
             }
         }
         if let Some(twice) = spellings::doubled(document, random) {
