@@ -1,27 +1,44 @@
 //! Being asked to end: Ctrl-C, SIGTERM from a supervisor, or SIGHUP when the terminal is gone.
 
-/// Returns once somebody asks this process to end.
-pub(crate) async fn requested() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-        match (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
-            (Ok(mut terminate), Ok(mut hangup)) => tokio::select! {
-                () = interrupted() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            },
-            _ => interrupted().await,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupted().await;
+use super::failure::{Failure, OrFail};
+
+/// A token that is cancelled once somebody asks this process to end. From the return on the process no longer ends by
+/// itself when asked, so whoever calls this ends it. Must be called within a Tokio runtime.
+pub(crate) fn requested() -> Result<CancellationToken, Failure> {
+    let asked = signals().doing("listening for signals")?;
+    let token = CancellationToken::new();
+    let told = token.clone();
+    tokio::spawn(async move {
+        asked.await;
+        told.cancel();
+    });
+    Ok(token)
 }
 
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Signals cannot be received here; the process ends in another way.
-        std::future::pending::<()>().await;
-    }
+#[cfg(unix)]
+fn signals() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn signals() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // It cannot be asked this way; it ends in another.
+            std::future::pending::<()>().await;
+        }
+    })
 }

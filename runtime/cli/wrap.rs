@@ -15,7 +15,6 @@ use chio_mcp::process::{Exit, ServerCommand};
 use chio_mcp::upstream::Upstream;
 use chio_spec::ServerId;
 use clap::{Args, ValueHint};
-use tokio_util::sync::CancellationToken;
 
 use super::banner;
 use super::failure::{Answer, Failure, OrFail};
@@ -46,21 +45,13 @@ impl Wrap {
     pub(crate) async fn run(self, home: &Home) -> Result<Answer, Failure> {
         let policy = policy::effective(home, self.policy.as_deref())?;
         let id = name(self.server_id.as_deref(), &self.command)?;
+        let stop = shutdown::requested()?;
         let node = Node::start(home, policy, &[]).await?;
         let settings = node.edge(id, start(&self.command)?)?;
         banner::print(&node, home);
         let announcing = tokio::spawn(announce(Arc::clone(&settings.server), settings.clone()));
 
-        let stop = CancellationToken::new();
-        let watching = {
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                shutdown::requested().await;
-                stop.cancel();
-            })
-        };
         let ended = wrap_stdio(settings, stop).await;
-        watching.abort();
         announcing.abort();
         // It holds the kernel; only when nobody does can the store be closed.
         drop(announcing.await);

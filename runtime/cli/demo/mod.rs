@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use chio_mcp::process::Exit;
 use chio_policy::EffectivePolicy;
 use clap::{Args, ValueHint};
+use tokio_util::sync::CancellationToken;
 
 use self::client::Client;
 use super::failure::{Answer, Failure};
@@ -33,15 +34,13 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(self, home: &Home) -> Result<Answer, Failure> {
+        let stop = shutdown::requested()?;
         if home.is_given() {
-            return self.play(home, Some(home)).await;
+            return until(&stop, self.play(home, Some(home))).await;
         }
         let scratch = Scratch::new();
         let home = Home::resolve(Some(scratch.0.clone()));
-        tokio::select! {
-            played = self.play(&home, None) => played,
-            () = shutdown::requested() => Err(Failure::new("the demonstration was interrupted")),
-        }
+        until(&stop, self.play(&home, None)).await
     }
 
     async fn play(&self, home: &Home, kept_in: Option<&Home>) -> Result<Answer, Failure> {
@@ -61,6 +60,17 @@ impl Demo {
             return Err(wrap::never_ran(&self.command));
         }
         told
+    }
+}
+
+/// Plays to the end, unless somebody asks the process to end before.
+async fn until(
+    stop: &CancellationToken,
+    play: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
+    tokio::select! {
+        played = play => played,
+        () = stop.cancelled() => Err(Failure::new("the demonstration was interrupted")),
     }
 }
 

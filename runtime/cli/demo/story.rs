@@ -47,6 +47,9 @@ pub(super) async fn tell(
     out.line(format!("key      {} signs the receipts", node.key().fingerprint()))?;
 
     step(out, 1, "The agent lists the tools")?;
+    if !command.is_empty() {
+        out.line("   starting the server; a package runner may download it first")?;
+    }
     let name = client.initialize().await?;
     let tools = client.tools().await?;
     let hidden = client.all_tools().await?.len().saturating_sub(tools.len());

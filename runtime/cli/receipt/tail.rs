@@ -40,9 +40,10 @@ struct Shown {
 impl Tail {
     pub(super) fn run(self, home: &Home) -> Result<Answer, Failure> {
         store::wait(async {
+            let stop = shutdown::requested()?;
             tokio::select! {
                 ended = self.follow(home) => ended,
-                () = shutdown::requested() => Ok(Answer::Yes),
+                () = stop.cancelled() => Ok(Answer::Yes),
             }
         })
     }

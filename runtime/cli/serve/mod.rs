@@ -14,7 +14,6 @@ use chio_native::{Address, Listener, ServerLimits};
 use chio_spec::{ServerId, versions};
 use clap::{Args, ValueHint};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use self::tools::DemoTools;
 use super::failure::{Answer, Failure};
@@ -65,10 +64,14 @@ impl Serve {
             (None, true) => wrap::name(Some("demo"), &[])?,
             (given, _) => wrap::name(given.as_deref(), &self.command)?,
         };
+        let stop = shutdown::requested()?;
         let node = Node::start(home, policy, &self.issuers).await?;
-        let (server, upstream) = self.tools(&node, id.clone()).await?;
-        node.kernel.register(Arc::clone(&server));
         let listener = Listener::bind(&self.listen).await?;
+        let (server, upstream) = tokio::select! {
+            tools = self.tools(&node, id.clone()) => tools?,
+            () = stop.cancelled() => return Ok(Answer::Yes),
+        };
+        node.kernel.register(Arc::clone(&server));
         let tools = server.list().await?;
 
         banner::print(&node, home);
@@ -85,23 +88,18 @@ impl Serve {
             Output::new().line(serde_json::to_string(&ready)?)?;
         }
 
-        let stop = CancellationToken::new();
         let serving =
             chio_native::serve(listener, Arc::clone(&node.kernel), ServerLimits::default(), stop.clone());
+        let mut serving = std::pin::pin!(serving);
         let server_ended = tokio::select! {
-            ended = ended(upstream.as_deref()) => ended,
-            () = async {
-                tokio::spawn({
-                    let stop = stop.clone();
-                    async move {
-                        shutdown::requested().await;
-                        stop.cancel();
-                    }
-                });
-                serving.await;
-            } => false,
+            () = ended(upstream.as_deref()) => true,
+            () = &mut serving => false,
         };
-        stop.cancel();
+        if server_ended {
+            // Calls in flight still get their receipts and answers.
+            stop.cancel();
+            serving.await;
+        }
         if let Some(server) = upstream {
             server.upstream().stop().await;
         }
@@ -131,13 +129,10 @@ impl Serve {
     }
 }
 
-/// Returns true once the wrapped server has ended; never where there is none.
-async fn ended(server: Option<&WrappedServer>) -> bool {
+/// Returns once the wrapped server has ended; never where there is none.
+async fn ended(server: Option<&WrappedServer>) {
     match server {
-        Some(server) => {
-            server.upstream().ended().cancelled().await;
-            true
-        }
+        Some(server) => server.upstream().ended().cancelled().await,
         None => std::future::pending().await,
     }
 }
