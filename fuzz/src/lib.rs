@@ -69,6 +69,22 @@ pub fn canonical(bytes: &[u8]) {
     assert_eq!(canonical::from_value(&lenient), written, "strict reading changes a value");
     let opaque = Json::from_text(text.to_owned()).expect("a value is kept");
     assert_eq!(opaque.canonical().expect("a value that is read has a canonical text"), written);
+    // The signed bytes of canonical text are cut out of it, those of any other text are written anew.
+    for text in [text, &written] {
+        let signed = Signed::<Value>::from_text(text.to_owned()).expect("a value is kept");
+        let mut rest = lenient.clone();
+        match rest.as_object_mut() {
+            Some(members) => {
+                members.retain(|name, _| name != "signature" && name != "algorithm");
+                assert_eq!(
+                    signed.signing_input(),
+                    Ok(canonical::from_value(&rest)),
+                    "other bytes are signed"
+                );
+            }
+            None => assert!(signed.signing_input().is_err(), "only objects are signed"),
+        }
+    }
 }
 
 /// No token verifies that was not signed by who it names.

@@ -43,3 +43,30 @@ fn everything_on_the_wire_conforms_and_every_schema_is_seen() {
     let excused: Vec<&str> = WITHOUT_SAMPLE.iter().map(|(name, _)| *name).collect();
     assert_eq!(missing, excused, "the left side has no live sample; the right side is excused for it");
 }
+
+/// The gate would notice a frame that breaks a rule.
+#[test]
+fn a_bad_sample_is_found_out() {
+    let specification = Specification::read();
+    let receipt = r#"{"action":{"parameter_hash":"","parameters":{}},"decision":{"verdict":"allow"}}"#;
+    for (kind, text) in [
+        ("KernelMessage", r#"{"type": "heartbeat"}"#.to_owned()),
+        ("KernelMessage", r#"{"at":1,"type":"heartbeat"}"#.to_owned()),
+        ("KernelMessage", r#"{"type":"heartbeat","type":"heartbeat"}"#.to_owned()),
+        (
+            "KernelMessage",
+            format!(
+                r#"{{"id":"a","receipt":{receipt},"result":{{"status":"ok"}},"type":"tool_call_response"}}"#
+            ),
+        ),
+        ("Receipt", receipt.to_owned()),
+        ("KernelCheckpoint", "{}".to_owned()),
+    ] {
+        let samples = Samples::default();
+        samples.keep(kind, "this test", &text);
+        assert!(!samples.faults(&specification).is_empty(), "{text}");
+    }
+    let samples = Samples::default();
+    samples.keep("KernelMessage", "this test", r#"{"type":"heartbeat"}"#);
+    assert!(samples.faults(&specification).is_empty());
+}

@@ -45,6 +45,8 @@ pub(crate) fn play(samples: &Samples) {
         let served = house.serve(&socket, &options);
         let connect = || Wire::connect(&served.address, samples);
         results(&house, connect());
+        refusals(&house, connect());
+        revocation(&house, connect());
         failing_store(&house, connect());
     }
     over_pipes(&house, samples);

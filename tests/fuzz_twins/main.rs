@@ -37,6 +37,8 @@ const DICTIONARY: &[&[u8]] = &[
     b"18446744073709551616",
     b"\"signature\":\"",
     b"\"algorithm\":\"ed25519\",",
+    b"\"algorithm\":{},",
+    b"\"signature\":1,",
     b"\"type\":\"heartbeat\"",
     b"\"id\":\"a\",",
     b"\"verdict\":\"allow\"",
@@ -121,7 +123,10 @@ static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     };
     samples("frames", "bytes").iter().map(|hex| digits(std::str::from_utf8(hex).unwrap())).collect()
 });
-static TEXTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| samples("canonical", "text"));
+static TEXTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let objects = (0..4).flat_map(|_| samples("dpop", "proof"));
+    samples("canonical", "text").into_iter().chain(objects).chain(samples("capabilities", "token")).collect()
+});
 static TOKENS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| samples("capabilities", "token"));
 static RECEIPTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| samples("receipts", "receipt"));
 
