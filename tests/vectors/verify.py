@@ -76,7 +76,7 @@ def canonical(value):
         return quoted(value)
     if isinstance(value, float):
         return ecmascript(value)
-    return {None: "null", True: "true", False: "false"}[value] if value is None or value is True or value is False else str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 SHORT = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
