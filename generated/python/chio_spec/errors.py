@@ -164,7 +164,7 @@ REGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {
             transient=False,
             retry="do_not_retry",
             guidance="Correct the request shape before retrying.",
-            native_name=None,
+            native_name="policy_denied",
             http_status=400,
             jsonrpc_code=-32600,
         ),

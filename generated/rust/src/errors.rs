@@ -287,7 +287,7 @@ impl ErrorCode {
                     transient: false,
                     retry: Retry::DoNotRetry,
                     guidance: "Correct the request shape before retrying.",
-                    native_name: None,
+                    native_name: Some("policy_denied"),
                     http_status: 400,
                     jsonrpc_code: -32600,
                 }
