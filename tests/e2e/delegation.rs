@@ -41,7 +41,7 @@ impl Family {
             &second,
             &["--tool", "echo", "--delegate", "--ttl", "1800", "--max-invocations", "20"],
         );
-        let narrower = "path_prefix=/work/docs";
+        let narrower = "path_prefix=/srv/docs";
         let grandchild = second.attenuate(
             &home,
             &child,
@@ -78,17 +78,17 @@ async fn a_capability_attenuated_twice_offline_works_within_its_bounds_only() {
     let server = Server::tcp(&family.home, &["--demo"]);
     let client = server.client().await;
 
-    let within = family.call(&client, &family.grandchild, "/work/docs/notes.md").await;
+    let within = family.call(&client, &family.grandchild, "/srv/docs/notes.md").await;
     assert!(is_ok(&within), "{within:?}");
-    let outside = family.call(&client, &family.grandchild, "/work/other.md").await;
+    let outside = family.call(&client, &family.grandchild, "/srv/other.md").await;
     assert!(matches!(error(&outside), ToolCallError::CapabilityDenied(_)), "{outside:?}");
     // The parents are known now, so the token alone will do.
-    let params = json!({"path": "/work/docs/notes.md"});
+    let params = json!({"path": "/srv/docs/notes.md"});
     let alone = make(&client, request(&family.grandchild, "demo", "echo", &params)).await;
     assert!(is_ok(&alone), "{alone:?}");
-    let third = family.call(&client, &family.grandchild, "/work/docs/notes.md").await;
+    let third = family.call(&client, &family.grandchild, "/srv/docs/notes.md").await;
     assert!(is_ok(&third), "{third:?}");
-    let over_budget = family.call(&client, &family.grandchild, "/work/docs/notes.md").await;
+    let over_budget = family.call(&client, &family.grandchild, "/srv/docs/notes.md").await;
     assert_eq!(cause(&over_budget), "budget_exhausted");
 
     let other_tool = request(&family.grandchild, "demo", "add", &json!({"a": 1, "b": 1}));
@@ -105,7 +105,7 @@ async fn a_child_that_widens_its_parent_is_denied_on_the_wire() {
 
     // Signed the same way and not wider: so it is the widening that is refused below.
     let control = family.changed("control", |_| {});
-    let allowed = family.call(&client, &control, "/work/docs/notes.md").await;
+    let allowed = family.call(&client, &control, "/srv/docs/notes.md").await;
     assert!(is_ok(&allowed), "{allowed:?}");
 
     let parent_expires = family.child.view().unwrap().expires_at;
@@ -150,7 +150,7 @@ async fn a_child_that_widens_its_parent_is_denied_on_the_wire() {
     for token in widened {
         let name = id(&token);
         let client = server.client().await;
-        let denied = family.call(&client, &token, "/work/docs/notes.md").await;
+        let denied = family.call(&client, &token, "/srv/docs/notes.md").await;
         assert!(matches!(error(&denied), ToolCallError::CapabilityDenied(_)), "{name}: {denied:?}");
         assert_ne!(cause(&denied), "capability_signature_invalid", "{name} was not signed properly");
     }
@@ -159,7 +159,7 @@ async fn a_child_that_widens_its_parent_is_denied_on_the_wire() {
     let mut claims: Value = serde_json::from_str(control.text()).unwrap();
     claims["id"] = "cap-own-signature".into();
     let own = forge(&family.grandchild_holder.key(), claims);
-    let denied = family.call(&server.client().await, &own, "/work/docs/notes.md").await;
+    let denied = family.call(&server.client().await, &own, "/srv/docs/notes.md").await;
     assert!(matches!(error(&denied), ToolCallError::CapabilityDenied(_)), "{denied:?}");
     assert_eq!(family.home.fsck(), 15);
 }
@@ -169,10 +169,10 @@ async fn a_revoked_ancestor_ends_the_grandchild() {
     let family = Family::new();
     let server = Server::tcp(&family.home, &["--demo"]);
     let client = server.client().await;
-    assert!(is_ok(&family.call(&client, &family.grandchild, "/work/docs/a").await));
+    assert!(is_ok(&family.call(&client, &family.grandchild, "/srv/docs/a").await));
 
     family.home.ok(&["capability", "revoke", &id(&family.root)]);
-    let denied = family.call(&client, &family.grandchild, "/work/docs/a").await;
+    let denied = family.call(&client, &family.grandchild, "/srv/docs/a").await;
     assert_eq!(error(&denied), &ToolCallError::CapabilityRevoked);
     assert_eq!(cause(&denied), "delegation_ancestor_revoked");
 }
@@ -181,7 +181,7 @@ async fn a_revoked_ancestor_ends_the_grandchild() {
 async fn a_grandchild_without_its_parents_is_denied() {
     let family = Family::new();
     let server = Server::tcp(&family.home, &["--demo"]);
-    let request = request(&family.grandchild, "demo", "echo", &json!({"path": "/work/docs/a"}));
+    let request = request(&family.grandchild, "demo", "echo", &json!({"path": "/srv/docs/a"}));
     let denied = make(&server.client().await, request).await;
     assert!(matches!(error(&denied), ToolCallError::CapabilityDenied(_)), "{denied:?}");
 }
@@ -190,7 +190,7 @@ async fn a_grandchild_without_its_parents_is_denied() {
 async fn a_receipt_is_worth_what_its_signer_is() {
     let family = Family::new();
     let server = Server::tcp(&family.home, &["--demo"]);
-    let response = family.call(&server.client().await, &family.grandchild, "/work/docs/notes.md").await;
+    let response = family.call(&server.client().await, &family.grandchild, "/srv/docs/notes.md").await;
     let receipt: Value = serde_json::from_str(response.receipt.text()).unwrap();
     let kernel_key = receipt["kernel_key"].as_str().unwrap();
 
@@ -205,7 +205,7 @@ async fn a_receipt_is_worth_what_its_signer_is() {
     assert_eq!(elsewhere.code(&["receipt", "verify", file, "--key", kernel_key]), 0);
 
     let tampered = family.home.side("tampered.json");
-    std::fs::write(&tampered, response.receipt.text().replace("/work/docs/notes.md", "/work/docs/other.md"))
+    std::fs::write(&tampered, response.receipt.text().replace("/srv/docs/notes.md", "/srv/docs/other.md"))
         .unwrap();
     let tampered = tampered.to_str().unwrap();
     assert_eq!(family.home.code(&["receipt", "verify", tampered]), 2);
