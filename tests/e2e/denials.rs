@@ -13,6 +13,7 @@ use crate::agent::{
     Agent, Token, call, cause, error, forge, id, is_ok, make, now, read_key, receipt, request, token,
 };
 use crate::home::Home;
+use crate::processes::eventually;
 use crate::server::{Server, workshop};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,6 +250,41 @@ async fn a_store_that_cannot_be_written_is_an_internal_error_and_the_tool_does_n
     let logged = home.receipt_texts();
     assert_eq!(logged, [before.receipt.text(), after.receipt.text()]);
     assert_eq!(home.fsck(), 2);
+}
+
+/// The store fails while the tool runs: what it answered is withheld, and the call is put on record once that is possible.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_whose_receipt_cannot_be_written_is_withheld_and_recorded_later() {
+    let home = Home::new();
+    let folder = home.side("workshop");
+    let mut arguments = vec!["--server-id".to_owned(), "shop".to_owned(), "--".to_owned()];
+    arguments.extend(workshop(&folder));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let server = Server::limitable(&home, &arguments);
+    let agent = Agent::new(&home, "agent");
+    let token = agent.issue(&home, &["--server", "shop", "--tool", "linger"]);
+    let client = server.client().await;
+    let call = make(&client, request(&token, "shop", "linger", &json!({"seconds": 2})));
+    let failing = async {
+        while !folder.join("lingering").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.limit_files(Some(0));
+    };
+    let (response, ()) = tokio::join!(call, failing);
+    assert!(matches!(error(&response), ToolCallError::InternalError(_)), "{response:?}");
+    let answered = receipt(&response);
+    assert_eq!(answered["decision"]["verdict"], "incomplete");
+    assert!(answered["evidence"].to_string().contains("not in the log"), "{answered}");
+
+    server.limit_files(None);
+    eventually("the call is on record", Duration::from_secs(40), || home.receipts().len() == 1);
+    let logged = home.receipts().remove(0);
+    assert_ne!(logged["id"], answered["id"]);
+    assert_eq!(logged["action"], answered["action"]);
+    assert_eq!(logged["decision"]["verdict"], "allow");
+    assert!(server.end().success());
+    assert_eq!(home.fsck(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

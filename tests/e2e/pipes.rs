@@ -164,6 +164,52 @@ fn a_killed_wrap_leaves_no_process_behind_and_its_open_call_is_incomplete() {
     all_gone(&mark);
 }
 
+/// A server that ignores the end of input and requests to end, and a daemon of it in a session of its own.
+fn stubborn(home: &Home) -> Vec<String> {
+    workshop(&home.side("shop")).into_iter().chain(["stubborn".to_owned()]).collect()
+}
+
+#[test]
+fn a_stubborn_server_and_its_daemon_end_with_the_wrap() {
+    let home = Home::new();
+    let mark = mark("stubborn");
+    let mut wrap = Wrap::start(&home, &mark, &stubborn(&home));
+    wrap.initialize();
+    assert!(marked(&mark).len() >= 4, "wrap, supervisor, server and daemon: {:?}", marked(&mark));
+    drop(wrap.stdin.take());
+    assert_eq!(wrap.wait().code(), Some(0), "{}", wrap.stderr());
+    all_gone(&mark);
+}
+
+#[test]
+fn a_stubborn_server_and_its_daemon_end_with_a_wrap_that_is_killed() {
+    let home = Home::new();
+    let mark = mark("stubborn-killed");
+    let mut wrap = Wrap::start(&home, &mark, &stubborn(&home));
+    wrap.initialize();
+    assert!(marked(&mark).len() >= 4, "wrap, supervisor, server and daemon: {:?}", marked(&mark));
+    kill_9(i32::try_from(wrap.child.id()).unwrap());
+    wrap.wait();
+    all_gone(&mark);
+}
+
+#[test]
+fn a_killed_wrap_leaves_nothing_of_a_server_that_npx_started() {
+    let Some(npm) = crate::peers::npm() else { return };
+    let home = Home::new();
+    let mark = mark("npx-killed");
+    let folder = home.side("");
+    std::os::unix::fs::symlink(npm.join("node_modules"), home.side("node_modules")).unwrap();
+    let server =
+        ["npx", "-y", "@modelcontextprotocol/server-filesystem", folder.to_str().unwrap()].map(str::to_owned);
+    let mut wrap = Wrap::start(&home, &mark, &server);
+    wrap.initialize();
+    assert!(marked(&mark).len() >= 3, "wrap, supervisor and server: {:?}", marked(&mark));
+    kill_9(i32::try_from(wrap.child.id()).unwrap());
+    wrap.wait();
+    all_gone(&mark);
+}
+
 #[test]
 fn a_server_that_dies_ends_the_wrap_with_an_error() {
     let home = Home::new();

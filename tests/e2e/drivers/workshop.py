@@ -2,17 +2,28 @@
 
 The first argument is a folder. Each call of `count` appends its number to the file `counted` there before it answers,
 so that what ran is known even after the server was killed. Calls run on threads, as many at once as are made.
+
+With `stubborn` as the second argument the server and a daemon that it starts do not end by themselves: not when input
+ends, and not when they are asked to.
 """
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 
+STUBBORN = sys.argv[2:] == ["stubborn"]
 FOLDER = sys.argv[1]
 COUNTED = os.open(os.path.join(FOLDER, "counted"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 TOOLS = ["echo", "count", "linger", "die", "fail", "break", "ask", "hidden"]
+
+if STUBBORN:
+    # Ignored signals stay ignored in what is started from here. The daemon leaves our session, and so our reach.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen(["sleep", "1000"], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 with open(os.path.join(FOLDER, "workshop.pid"), "w") as file:
     file.write(str(os.getpid()))
@@ -118,3 +129,6 @@ for line in sys.stdin:
             serve(message)
         else:
             threading.Thread(target=serve, args=(message,), daemon=True).start()
+
+if STUBBORN:
+    time.sleep(1000)
