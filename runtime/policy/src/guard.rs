@@ -53,8 +53,6 @@ pub enum CallKind {
     Resource,
     /// A prompt.
     Prompt,
-    /// Any other method of the protocol.
-    Method,
 }
 
 /// What a guard decided.

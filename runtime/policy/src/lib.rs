@@ -40,5 +40,5 @@ pub use error::PolicyError;
 pub use forbidden_path::ForbiddenPathGuard;
 pub use grants::DefaultGrant;
 pub use guard::{CallKind, Guard, GuardCall, GuardError, Verdict};
-pub use pipeline::{GuardDenial, Pipeline, PipelineDecision, PipelineOutcome, StepReport};
+pub use pipeline::{GuardDenial, Pipeline, PipelineDecision, PipelineOutcome};
 pub use tool_access::ToolAccessGuard;

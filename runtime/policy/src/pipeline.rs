@@ -47,17 +47,6 @@ pub struct GuardDenial {
     pub details: String,
 }
 
-/// What one guard says about a call, whatever the others say.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// The guard's name.
-    pub guard: &'static str,
-    /// What it found.
-    pub details: String,
-    /// Why it would stop the call; none if it allows it.
-    pub denial: Option<GuardDenial>,
-}
-
 impl Pipeline {
     /// A pipeline of the given guards, which run in this order.
     #[must_use]
@@ -70,22 +59,14 @@ impl Pipeline {
     pub fn run(&self, call: &GuardCall<'_>) -> PipelineOutcome {
         let mut evidence = Vec::with_capacity(self.guards.len());
         for guard in &self.guards {
-            let report = step(guard.as_ref(), call);
-            evidence.push(
-                GuardEvidence::new(report.guard.to_owned(), report.denial.is_none())
-                    .with_details(report.details),
-            );
-            if let Some(denial) = report.denial {
+            let (details, denial) = step(guard.as_ref(), call);
+            evidence
+                .push(GuardEvidence::new(guard.name().to_owned(), denial.is_none()).with_details(details));
+            if let Some(denial) = denial {
                 return PipelineOutcome { decision: PipelineDecision::Deny(Box::new(denial)), evidence };
             }
         }
         PipelineOutcome { decision: PipelineDecision::Allow, evidence }
-    }
-
-    /// What every guard says about a call, including those that [`run`](Self::run) would not reach.
-    #[must_use]
-    pub fn explain(&self, call: &GuardCall<'_>) -> Vec<StepReport> {
-        self.guards.iter().map(|guard| step(guard.as_ref(), call)).collect()
     }
 
     /// Whether a tool is shown in lists: no guard refuses it by its name alone.
@@ -103,8 +84,9 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// Asks one guard. Guards hold no state that a panic could leave half changed: they are shared immutably.
-fn step(guard: &dyn Guard, call: &GuardCall<'_>) -> StepReport {
+/// Asks one guard: what it found, and why it stops the call if it does. Guards hold no state that a panic could leave half
+/// changed: they are shared immutably.
+fn step(guard: &dyn Guard, call: &GuardCall<'_>) -> (String, Option<GuardDenial>) {
     let name = guard.name();
     let failed = |details: String| GuardDenial {
         guard: name,
@@ -113,7 +95,7 @@ fn step(guard: &dyn Guard, call: &GuardCall<'_>) -> StepReport {
         rule: None,
         details,
     };
-    let (details, denial) = match catch_unwind(AssertUnwindSafe(|| guard.check(call))) {
+    match catch_unwind(AssertUnwindSafe(|| guard.check(call))) {
         Ok(Ok(Verdict::Allow { details })) => (details, None),
         Ok(Ok(Verdict::Deny { reason, rule, details })) => {
             let code = ErrorCode::GuardDenied;
@@ -129,8 +111,7 @@ fn step(guard: &dyn Guard, call: &GuardCall<'_>) -> StepReport {
             let details = format!("the guard panicked, so the call is denied: {}", panic_message(&*panic));
             (details.clone(), Some(failed(details)))
         }
-    };
-    StepReport { guard: name, details, denial }
+    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

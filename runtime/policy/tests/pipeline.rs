@@ -94,13 +94,6 @@ fn the_first_denial_wins_and_later_guards_do_not_run() {
             .map(|entry| (entry.guard_name.as_str(), entry.verdict, entry.details.as_deref()))
             .collect();
         assert_eq!(evidence, [("first", true, Some("fine")), ("second", false, Some(details))]);
-        // An explanation asks everybody.
-        let reports: Vec<_> = pipeline
-            .explain(&call("t", &arguments))
-            .iter()
-            .map(|report| (report.guard, report.denial.is_some()))
-            .collect();
-        assert_eq!(reports, [("first", false), ("second", true), ("third", true)]);
     }
     assert_eq!(
         pipeline(&[("a", Allow), ("b", Allow)]).run(&call("t", &arguments)).decision,
@@ -171,8 +164,6 @@ fn guards_run_in_the_order_of_the_reference() {
     let arguments = json!({ "path": "x" });
     let outcome = policy.pipeline().run(&call("t", &arguments));
     assert_eq!(outcome.evidence.len(), 1);
-    let reports = policy.pipeline().explain(&call("t", &arguments));
-    assert!(reports.iter().all(|report| report.denial.is_some()) && reports.len() == 2);
     let arguments = json!({ "path": "y" });
     let outcome = policy.pipeline().run(&call("t", &arguments));
     assert_eq!(outcome.evidence.iter().map(|entry| entry.verdict).collect::<Vec<_>>(), [true, false]);
