@@ -1,13 +1,16 @@
 //! The policy in force: completed, identified and compiled.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use chio_config::{ForbiddenPath, Kernel, Located, PolicyFile, ToolGrantRule, ToolOperation};
 use chio_json::{Sha256Hex, canonical};
 use chio_spec::ReceiptRule;
+use serde::Serialize;
 
 use crate::grants::{DefaultGrant, default_grants};
+use crate::paths::Protected;
 use crate::tool_access::default_action;
 use crate::{ForbiddenPathGuard, Guard, Pipeline, PolicyError, ToolAccessGuard};
 
@@ -26,6 +29,8 @@ const SYNTHESISED_TTL: u64 = 300;
 #[derive(Debug)]
 pub struct EffectivePolicy {
     source: Option<String>,
+    written: PolicyFile,
+    protected: Vec<Protected>,
     policy: PolicyFile,
     yaml: String,
     hash: Sha256Hex,
@@ -41,7 +46,7 @@ impl EffectivePolicy {
     ///
     /// None in a released build: the preset is part of the program, and a test reads it.
     pub fn safe_preset() -> Result<Self, PolicyError> {
-        Self::complete(PolicyFile::parse(SAFE_PRESET, SAFE_PRESET_NAME)?, None)
+        Self::complete(PolicyFile::parse(SAFE_PRESET, SAFE_PRESET_NAME)?, None, Vec::new())
     }
 
     /// Reads a policy from YAML text. `source_name`, usually the file's path, is what errors and denials show.
@@ -50,27 +55,57 @@ impl EffectivePolicy {
     ///
     /// The first thing wrong with the policy, with file, line and column.
     pub fn parse(text: &str, source_name: &str) -> Result<Self, PolicyError> {
-        Self::complete(PolicyFile::parse(text, source_name)?, Some(source_name))
+        Self::complete(PolicyFile::parse(text, source_name)?, Some(source_name.to_owned()), Vec::new())
     }
 
-    fn complete(written: PolicyFile, source: Option<&str>) -> Result<Self, PolicyError> {
+    /// The same policy with one more folder that no argument and no resource URI may name, whatever the policy says:
+    /// neither its patterns nor its exceptions, nor that it has no forbidden-path guard at all. The folder need not
+    /// exist; where it lies, also through symbolic links, is found out now. It is part of the policy's identity.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder lies cannot be told, or it is the root.
+    pub fn protecting(self, folder: &Path) -> Result<Self, PolicyError> {
+        let found = Protected::find(folder)
+            .map_err(|problem| PolicyError::Protected { folder: folder.to_owned(), problem })?;
+        let mut protected = self.protected;
+        match protected.iter_mut().find(|known| known.path() == found.path()) {
+            Some(known) => known.merge(found),
+            None => protected.push(found),
+        }
+        protected.sort_by(|a, b| a.path().cmp(b.path()));
+        Self::complete(self.written, self.source, protected)
+    }
+
+    fn complete(
+        written: PolicyFile,
+        source: Option<String>,
+        protected: Vec<Protected>,
+    ) -> Result<Self, PolicyError> {
+        let name = source.as_deref();
         let built_in = match &written.guards.forbidden_path {
             Some(ForbiddenPath { enabled: true, patterns: None, .. }) => built_in_patterns()?,
             _ => Vec::new(),
         };
         let mut guards: Vec<Box<dyn Guard>> = Vec::new();
-        if let Some(options) = written.guards.forbidden_path.as_ref().filter(|options| options.enabled) {
-            guards.push(Box::new(ForbiddenPathGuard::new(options, &built_in, source)?));
+        let nothing = ForbiddenPath { patterns: Some(Vec::new()), ..ForbiddenPath::default() };
+        let options = written.guards.forbidden_path.as_ref().filter(|options| options.enabled);
+        if let Some(options) = options.or_else(|| (!protected.is_empty()).then_some(&nothing)) {
+            let guard = ForbiddenPathGuard::new(options, &built_in, name)?.protecting(protected.clone());
+            guards.push(Box::new(guard));
         }
         if let Some(options) = written.guards.tool_access.as_ref().filter(|options| options.enabled) {
-            guards.push(Box::new(ToolAccessGuard::new(options, source)));
+            guards.push(Box::new(ToolAccessGuard::new(options, name)));
         }
-        let policy = with_defaults(written, built_in);
+        let policy = with_defaults(written.clone(), built_in);
+        let grants = &policy.capabilities.default;
         Ok(Self {
-            default_grants: default_grants(&policy.capabilities.default, source.unwrap_or(SAFE_PRESET_NAME))?,
-            hash: identity(&policy)?,
-            yaml: policy.to_yaml()?,
-            source: source.map(str::to_owned),
+            default_grants: default_grants(grants, name.unwrap_or(SAFE_PRESET_NAME))?,
+            hash: identity(&policy, &protected)?,
+            yaml: printed(&policy, &protected)?,
+            source,
+            written,
+            protected,
             policy,
             pipeline: Pipeline::new(guards),
         })
@@ -82,7 +117,8 @@ impl EffectivePolicy {
         self.source.as_deref().unwrap_or(SAFE_PRESET_NAME)
     }
 
-    /// The identity of the policy: SHA-256 of the canonical JSON of what is in force. Comments, the order of keys,
+    /// The identity of the policy: SHA-256 of the canonical JSON of what is in force, with the
+    /// [protected](Self::protecting) folders. Comments, the order of keys,
     /// the order of rules within a list and defaults written out or left out make no difference. The order of
     /// grants does: it decides which of them is charged first.
     #[must_use]
@@ -90,7 +126,8 @@ impl EffectivePolicy {
         self.hash
     }
 
-    /// The policy with every default written out, as YAML. Read again, it has the same hash.
+    /// The policy with every default written out, as YAML; protected folders stand in comments. Read again, and
+    /// protecting the same folders, it has the same hash.
     #[must_use]
     pub fn to_yaml(&self) -> &str {
         &self.yaml
@@ -200,7 +237,19 @@ fn with_defaults(mut policy: PolicyFile, built_in: Vec<Located<String>>) -> Poli
     policy
 }
 
-fn identity(policy: &PolicyFile) -> Result<Sha256Hex, PolicyError> {
+fn printed(policy: &PolicyFile, protected: &[Protected]) -> Result<String, PolicyError> {
+    let mut yaml: String =
+        protected.iter().map(|folder| format!("# No policy opens {:?} to tools.\n", folder.path())).collect();
+    yaml.push_str(&policy.to_yaml()?);
+    Ok(yaml)
+}
+
+fn identity(policy: &PolicyFile, protected: &[Protected]) -> Result<Sha256Hex, PolicyError> {
+    #[derive(Serialize)]
+    struct Protecting<'a> {
+        policy: PolicyFile,
+        protected: Vec<&'a str>,
+    }
     let mut policy = policy.clone();
     let as_set = |list: &mut Vec<Located<String>>| {
         list.sort_by(|a, b| a.value.cmp(&b.value));
@@ -220,7 +269,14 @@ fn identity(policy: &PolicyFile) -> Result<Sha256Hex, PolicyError> {
     default.tools.iter_mut().for_each(|grant| sorted(&mut grant.operations));
     default.resources.iter_mut().for_each(|grant| sorted(&mut grant.operations));
     default.prompts.iter_mut().for_each(|grant| sorted(&mut grant.operations));
-    Ok(chio_core::hash::sha256(canonical::to_string(&policy)?.as_bytes()))
+    let text = match protected {
+        [] => canonical::to_string(&policy)?,
+        folders => {
+            let protected = folders.iter().map(Protected::path).collect();
+            canonical::to_string(&Protecting { policy, protected })?
+        }
+    };
+    Ok(chio_core::hash::sha256(text.as_bytes()))
 }
 
 fn sorted<T: Ord>(list: &mut Vec<T>) {

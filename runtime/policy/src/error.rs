@@ -1,5 +1,8 @@
 //! Why a policy was not accepted.
 
+use std::io;
+use std::path::PathBuf;
+
 use chio_config::{ConfigError, Place};
 use chio_json::JsonError;
 use chio_spec::ErrorCode;
@@ -28,6 +31,14 @@ pub enum PolicyError {
         place: Place,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A folder cannot be protected, because where it lies is not known or because every path lies in it.
+    #[error("the folder {} cannot be kept from tools: {problem}; name another folder", folder.display())]
+    Protected {
+        /// The folder as it was named.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: io::Error,
     },
     /// The policy has no canonical text, so it cannot be identified by a hash.
     #[error("the policy cannot be hashed: {0}")]

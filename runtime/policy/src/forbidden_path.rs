@@ -8,7 +8,7 @@ use chio_config::{ForbiddenPath, Located, Place};
 use chio_spec::ReceiptRule;
 
 use crate::effective::Origin;
-use crate::paths::{self, Candidate, Kind, PathPattern, PathRules, Unreadable};
+use crate::paths::{self, Candidate, Kind, PathPattern, PathRules, Protected, Unreadable};
 use crate::{Guard, GuardCall, GuardError, PolicyError, Verdict};
 
 /// Longest piece of an argument that is shown to the operator, in characters.
@@ -18,6 +18,7 @@ const SHOWN: usize = 200;
 #[derive(Debug)]
 pub struct ForbiddenPathGuard {
     rules: PathRules,
+    protected: Vec<Protected>,
     unreadable: ReceiptRule,
 }
 
@@ -63,7 +64,13 @@ impl ForbiddenPathGuard {
             let pattern = written.map(|pattern| pattern.value.clone()).unwrap_or_default();
             PolicyError::Pattern { place, pattern, problem: fault.problem }
         })?;
-        Ok(Self { rules, unreadable: ReceiptRule::new("guards.forbidden_path".to_owned()) })
+        let unreadable = ReceiptRule::new("guards.forbidden_path".to_owned());
+        Ok(Self { rules, protected: Vec::new(), unreadable })
+    }
+
+    /// The guard that also keeps everybody out of `protected`, which no exception opens.
+    pub(crate) fn protecting(self, protected: Vec<Protected>) -> Self {
+        Self { protected, ..self }
     }
 
     fn denial(&self, candidate: Candidate<'_>) -> Option<Verdict> {
@@ -73,6 +80,7 @@ impl ForbiddenPathGuard {
             Err(fault) => {
                 let found = match fault {
                     Unreadable::Nul => "contains a NUL",
+                    Unreadable::Control => "contains a control character, which some readers drop",
                     Unreadable::Encoded => "is percent-encoded too often to be read",
                 };
                 return Some(Verdict::Deny {
@@ -82,6 +90,14 @@ impl ForbiddenPathGuard {
                 });
             }
         };
+        let protected = |(_, folder): &(usize, &Protected)| forms.iter().any(|form| folder.covers(form));
+        if let Some((index, folder)) = self.protected.iter().enumerate().find(protected) {
+            return Some(Verdict::Deny {
+                reason: "the path is not permitted by policy".to_owned(),
+                rule: Box::new(ReceiptRule::new(format!("guards.forbidden_path.protected[{index}]"))),
+                details: format!("{shown} lies in {:?}, which no policy opens to tools", folder.path()),
+            });
+        }
         let forbidding = forms.iter().find_map(|form| self.rules.forbids(form))?;
         Some(Verdict::Deny {
             reason: "the path is not permitted by policy".to_owned(),

@@ -1,9 +1,11 @@
 //! The policy in force: its identity, its grants, its preset, and what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chio_policy::{EffectivePolicy, PolicyError};
+use chio_policy::{CallKind, EffectivePolicy, GuardCall, GuardDenial, PipelineDecision, PolicyError};
+use serde_json::json;
 
 fn policy(text: &str) -> EffectivePolicy {
     EffectivePolicy::parse(text, "policy.yaml").unwrap()
@@ -107,6 +109,11 @@ fn the_preset() {
         "**/id_rsa*",
         "**/id_ed25519*",
         "**/id_ecdsa*",
+        "**/*.pem",
+        "**/*.key",
+        "**/*.p12",
+        "**/*.pfx",
+        "**/*.jks",
         "**/.aws/**",
         "**/.env",
         "**/.env.*",
@@ -132,7 +139,94 @@ fn the_preset() {
 #[test]
 fn the_preset_keeps_its_hash() {
     let hash = EffectivePolicy::safe_preset().unwrap().hash().to_string();
-    assert_eq!(hash, "740ba6929ba281b88938a75ed7ee603817590c947524d4c71c0b27456b124d7d");
+    assert_eq!(hash, "bdbfabfbf9d7a81f4de2eb442959e6f6bf7781cef05f58171868934faab15d1f");
+}
+
+/// A folder to protect, with a file in it, under a name that no pattern knows; and a symbolic link to it.
+fn state(test: &str) -> (PathBuf, PathBuf) {
+    let base = std::env::temp_dir().join(format!("chio-policy-{}-{test}", std::process::id()));
+    let (folder, link) = (base.join("state"), base.join("link"));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    (folder, link)
+}
+
+fn denial(policy: &EffectivePolicy, path: &Path) -> Option<GuardDenial> {
+    let arguments = json!({ "path": path });
+    let call = GuardCall {
+        server: "s",
+        tool: "t",
+        kind: CallKind::Tool,
+        arguments: &arguments,
+        args_size: 0,
+        resource_uri: None,
+        agent: "a",
+    };
+    match policy.pipeline().run(&call).decision {
+        PipelineDecision::Deny(denial) => Some(*denial),
+        PipelineDecision::Allow => None,
+    }
+}
+
+#[test]
+fn no_policy_opens_a_protected_folder() {
+    let (folder, link) = state("opens");
+    for text in [
+        "guards: {}\n",
+        "guards: {forbidden_path: {enabled: false}}\n",
+        "guards: {forbidden_path: {patterns: []}}\n",
+        "guards: {forbidden_path: {patterns: ['**/x'], exceptions: ['**', '**/*']}}\n",
+        "guards: {tool_access: {allow: ['*']}}\n",
+    ] {
+        assert_eq!(denial(&policy(text), &folder.join("keys/kernel.key")), None, "{text}");
+        // Named by its real path or by a link, before it exists or after.
+        for named in [&folder, &link, &folder.join("../state")] {
+            let policy = policy(text).protecting(named).unwrap();
+            for path in [&folder, &folder.join("keys/kernel.key"), &folder.join("../state/policy.yaml")] {
+                let denial = denial(&policy, path).unwrap_or_else(|| panic!("{text} {path:?}"));
+                assert_eq!(denial.guard, "forbidden-path");
+                assert_eq!(denial.reason, "the path is not permitted by policy");
+                assert_eq!(denial.rule.unwrap().id, "guards.forbidden_path.protected[0]");
+            }
+            assert_eq!(denial(&policy, &folder.with_file_name("statement")), None);
+        }
+        let linked = policy(text).protecting(&link).unwrap();
+        assert!(denial(&linked, &link.join("chio.db")).is_some(), "{text}");
+        let missing = policy(text).protecting(&link.join("new/home")).unwrap();
+        assert!(denial(&missing, &folder.join("new/home/keys")).is_some(), "{text}");
+        assert!(denial(&missing, &link.join("new/home/keys")).is_some(), "{text}");
+    }
+    std::fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+}
+
+#[test]
+fn a_protected_folder_is_part_of_the_identity() {
+    let (folder, link) = state("identity");
+    for text in ["guards: {}\n", BASE] {
+        let plain = policy(text);
+        let protecting = policy(text).protecting(&folder).unwrap();
+        assert_ne!(protecting.hash(), plain.hash());
+        assert_ne!(policy(text).protecting(folder.parent().unwrap()).unwrap().hash(), protecting.hash());
+        // The folder counts, not how it is called or how often it is said.
+        assert_eq!(policy(text).protecting(&link).unwrap().hash(), protecting.hash());
+        let twice = policy(text).protecting(&link).unwrap().protecting(&folder).unwrap();
+        assert_eq!((twice.hash(), twice.to_yaml()), (protecting.hash(), protecting.to_yaml()));
+        let other = Path::new("/srv/other");
+        let both = |first: &Path, second: &Path| {
+            policy(text).protecting(first).unwrap().protecting(second).unwrap().hash()
+        };
+        assert_eq!(both(&folder, other), both(other, &folder));
+        // It is printed, and what is printed is the same policy again.
+        assert!(protecting.to_yaml().contains(folder.to_str().unwrap()), "{}", protecting.to_yaml());
+        let again = EffectivePolicy::parse(protecting.to_yaml(), "printed").unwrap();
+        assert_eq!(again.hash(), plain.hash());
+        let again = again.protecting(&folder).unwrap();
+        assert_eq!((again.hash(), again.to_yaml()), (protecting.hash(), protecting.to_yaml()));
+        assert_eq!(protecting.source(), "policy.yaml");
+    }
+    let refused = policy("guards: {}\n").protecting(Path::new("/")).unwrap_err().to_string();
+    assert_eq!(refused, "the folder / cannot be kept from tools: every path lies in it; name another folder");
+    std::fs::remove_dir_all(folder.parent().unwrap()).unwrap();
 }
 
 /// A policy that forbids paths without saying which uses the preset's list.

@@ -37,6 +37,16 @@ const FORBIDDEN: &[&str] = &[
     "~root/.ssh/config",
     "id_rsa",
     "backup/id_ed25519.bak",
+    "server.key",
+    "/etc/ssl/private/host.KEY",
+    "certs/privkey.pem",
+    "putty.ppk",
+    "identity.p12",
+    "C:\\certs\\site.pfx",
+    "app/release.jks",
+    "android/debug.keystore",
+    "~/Passwords.kdbx",
+    "src/event.key",
     ".git",
     ".git/",
     ".git/config",
@@ -158,6 +168,15 @@ const FORBIDDEN: &[&str] = &[
     ".git\u{feff}/config",
     "\u{202e}.env",
     ".%EF%BD%85nv",
+    // What URL parsers remove.
+    "file:///etc/pass\twd",
+    "fi\tle:///etc/pass\nwd",
+    "FILE:/etc/sha\rdow",
+    "<file:///srv/.e\tnv>",
+    "file:\n///srv/.gi\tt/config",
+    "file:///srv/.e%09nv",
+    "https://x/.\t./.\t./.env",
+    "/proc/self/cwd/etc/passwd",
     // Wrapped.
     " .env",
     ".env\n",
@@ -194,7 +213,8 @@ fn every_argument_of_every_tool() {
         map.insert((*text).to_owned(), json!("new content"));
         assert!(denied(&policy, &json!({ "files": map }), None), "{text:?} slipped through as a key");
         // As the whole of an argument that holds text; several words or lines mean it is text after all.
-        if !text.contains(['\n', '\0']) && !text.starts_with("x http") {
+        let line = !text.contains(['\n', '\0']) && !text.trim().contains(['\t', '\r']);
+        if line && !text.starts_with("x http") {
             assert!(denied(&policy, &json!({ "content": text }), None), "{text:?} slipped through as text");
         }
     }
@@ -247,6 +267,11 @@ fn resource_uris() {
         "file:///a%00b",
         "notes:.env",
         "mem:///x/.ssh/y",
+        // URL parsers read another URI, and nobody needs such a one.
+        "file:///proj/.e\tnv",
+        "file:///proj/notes\n.txt",
+        "\u{1}memo://insights",
+        "memo://insights\u{7f}",
     ] {
         assert!(denied(&policy, &json!({}), Some(uri)), "{uri:?} slipped through");
     }
@@ -281,6 +306,13 @@ fn what_must_not_be_stopped() {
         json!({ "path": "/srv/app/.env.sample" }),
         json!({ "path": "docs/git/config" }),
         json!({ "path": "my.env" }),
+        json!({ "path": "src/key.rs", "other": "public_key", "third": "keys.md" }),
+        json!({ "path": "a.pem.txt", "other": "pem", "third": "docs/p12" }),
+        json!({ "path": "/usr/lib/python3/certifi/cacert.pem" }),
+        json!({ "query": "event.key", "args": ["grep", "e.key"] }),
+        json!({ "code": "if (state.key === other.key) {\n  return map.key;\n}\n" }),
+        json!({ "message": "Never commit server.key or cert.pem" }),
+        json!({ "columns": "a\tb\tc", "anything": "First line:\n\tsecond line\r\nthird" }),
         json!({ "path": "prod.env.md" }),
         json!({ "path": "ssh/config" }),
         json!({ "path": "src/pass/fail.rs" }),

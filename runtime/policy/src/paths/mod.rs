@@ -7,7 +7,7 @@
 //! **A candidate is matched whole, segment by segment, never as a substring.** It is read the ways a file system, a
 //! shell of the server or a decoder might read it ([`reading`]): `.`, `..`, doubled and trailing slashes resolved,
 //! backslashes, drive letters, `~` and `$HOME`, `file:` and other schemes, percent-encoding (repeated), full-width and
-//! invisible characters, trailing dots and spaces, alternate data streams, short names, `/proc/self/root`. One reading
+//! invisible characters, tabs and line breaks that URL parsers remove, trailing dots and spaces, alternate data streams, short names, `/proc/self/root`. One reading
 //! that a pattern forbids and no exception allows is enough to deny.
 //!
 //! **Strings that hold several paths are taken apart only where that is likely to be meant** ([`candidates`]). The
@@ -30,14 +30,16 @@
 //! arguments are not files and are left to an egress guard, unless they contain `..`.
 //!
 //! **Known to be denied although harmless** (false positives): a single-line argument that *is* a forbidden name, such
-//! as the search `query: ".env"`; a relative path that would be a forbidden absolute one from the root, such as
-//! `etc/passwd`; a forbidden name inside a list.
+//! as the search `query: ".env"` or the expression `map.key`; a relative path that would be a forbidden absolute one
+//! from the root, such as `etc/passwd`; a forbidden name inside a list.
 
 mod candidates;
 mod decode;
 mod pattern;
+mod protected;
 mod reading;
 
 pub(crate) use candidates::{Candidate, Kind, Pointer, in_arguments};
 pub(crate) use pattern::{PathPattern, PathRules};
+pub(crate) use protected::Protected;
 pub(crate) use reading::{Unreadable, forms};

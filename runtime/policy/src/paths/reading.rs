@@ -31,6 +31,8 @@ pub(crate) struct Form {
 pub(crate) enum Unreadable {
     /// It contains a NUL, which no path does: it ends the path for some programs and not for others.
     Nul,
+    /// It is a URI with a control character, which no URI holds and some of which URL parsers remove.
+    Control,
     /// It is percent-encoded more often than anybody would by accident.
     Encoded,
 }
@@ -41,6 +43,9 @@ pub(crate) fn forms(text: &str, kind: Kind) -> Result<Vec<Form>, Unreadable> {
     let mut round = Cow::Borrowed(text);
     if text.contains('\0') && kind != Kind::Prose {
         return Err(Unreadable::Nul);
+    }
+    if kind == Kind::Uri && text.contains(|c: char| c.is_ascii_control()) {
+        return Err(Unreadable::Control);
     }
     texts.add(&round);
     for encodings in 1.. {
@@ -61,6 +66,25 @@ pub(crate) fn forms(text: &str, kind: Kind) -> Result<Vec<Form>, Unreadable> {
     Ok(forms)
 }
 
+/// The readings of a path that a program wrote: no scheme, no percent-encoding, no wrapping is looked for.
+pub(super) fn plain_forms(text: &str) -> Vec<Form> {
+    let mut forms = Vec::new();
+    paths(text, &mut forms);
+    forms
+}
+
+/// What surrounds a path in prose and commands.
+const WRAPPERS: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '[', ']', '{', '}', ',', ';', '!'];
+
+fn blank(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+/// Without the white space, quotes and brackets that surround a path, and the `@` before it.
+fn bare(text: &str) -> &str {
+    text.trim_matches(|c| blank(c) || WRAPPERS.contains(&c)).trim_start_matches('@')
+}
+
 /// Collects the texts that may be paths, each once.
 struct Texts {
     kind: Kind,
@@ -77,15 +101,20 @@ impl Texts {
         if let Some((before, _)) = text.split_once('\0') {
             self.unwrapped(before);
         }
+        // What a URL parser reads, which removes these wherever they stand (WHATWG URL, "basic URL parser").
+        if text.contains(['\t', '\n', '\r']) {
+            let joined = text.replace(['\t', '\n', '\r'], "");
+            if after_scheme(bare(&joined)).is_some() {
+                self.unwrapped(&joined);
+            }
+        }
     }
 
-    /// Without the white space, quotes and brackets that surround a path in prose and commands.
+    /// With and without what surrounds a path in prose and commands.
     fn unwrapped(&mut self, text: &str) {
-        const WRAPPERS: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '[', ']', '{', '}', ',', ';', '!'];
-        let blank = |c: char| c.is_whitespace() || c.is_control();
         let trimmed = text.trim_matches(blank);
         self.scheme(trimmed);
-        let bare = trimmed.trim_matches(|c| blank(c) || WRAPPERS.contains(&c)).trim_start_matches('@');
+        let bare = bare(trimmed);
         if bare.len() != trimmed.len() {
             self.scheme(bare);
         }
@@ -181,6 +210,9 @@ fn add(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
         ["private", rest @ ..] if absolute => push(true, rest, forms),
         ["proc", _, "root", rest @ ..] | ["proc", _, "task", _, "root", rest @ ..] if absolute => {
             add(true, rest, forms);
+        }
+        ["proc", _, "cwd", rest @ ..] | ["proc", _, "task", _, "cwd", rest @ ..] if absolute => {
+            add(false, rest, forms);
         }
         [home, rest @ ..] if !absolute => {
             let variable = ["$home", "${home}", "%userprofile%", "%homepath%", "$env:userprofile"]
