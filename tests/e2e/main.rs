@@ -23,6 +23,7 @@ mod demo;
 mod denials;
 mod driver;
 mod home;
+mod memory;
 mod peers;
 mod pipes;
 mod processes;

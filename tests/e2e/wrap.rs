@@ -345,6 +345,30 @@ fn a_call_of_every_outcome_through_the_stock_client() {
 }
 
 #[test]
+fn the_capability_of_a_session_is_renewed_before_it_expires() {
+    let Some(python) = peers::python() else { return };
+    let home = Home::new();
+    let policy = home.side("policy.yaml");
+    let rules = "capabilities: {default: {tools: [{server: '*', tool: '*', ttl: 2}]}}";
+    std::fs::write(&policy, rules).unwrap();
+    let shop = workshop(&home.side("shop"));
+    let mut command = vec!["--policy", policy.to_str().unwrap(), "--server-id", "shop", "--"];
+    command.extend(shop.iter().map(String::as_str));
+    let steps = json!([
+        {"call": ["echo", {}]},
+        {"call": ["linger", {"seconds": 3}]},
+        {"call": ["echo", {}]},
+    ]);
+    drive(python, &home, &home.side(""), &command, steps);
+    let receipts = home.receipts();
+    assert_eq!(verdicts(&receipts), ["allow"; 3]);
+    let capabilities: HashSet<&str> =
+        receipts.iter().map(|receipt| receipt["capability_id"].as_str().unwrap()).collect();
+    assert_eq!(capabilities.len(), 2, "{capabilities:?}");
+    assert_eq!(home.fsck(), 3);
+}
+
+#[test]
 fn two_wraps_on_one_home_write_one_log() {
     let Some(python) = peers::python() else { return };
     let home = Home::new();
