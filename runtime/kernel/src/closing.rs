@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use crate::pipeline::Taken;
 use crate::records::{self, Facts};
-use crate::steps::Progress;
-use crate::trail::{Denial, step};
+use crate::trail::{Denial, Progress, step};
 use crate::verdict::Verdict;
 use crate::{Kernel, KernelError, Outcome};
 

@@ -6,8 +6,8 @@ use chio_core::capability::constraint::ArgumentView;
 use chio_policy::{CallKind, EffectivePolicy, GuardCall, PipelineDecision, PipelineOutcome};
 use chio_spec::{CapabilityToken, ServerId};
 
-use crate::steps::{Progress, offload};
-use crate::trail::Denial;
+use crate::steps::offload;
+use crate::trail::{Denial, Progress};
 use crate::{CallRequest, Kernel, Target};
 
 impl Kernel {

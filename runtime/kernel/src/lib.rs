@@ -22,6 +22,7 @@ mod pace;
 mod pipeline;
 mod records;
 mod recovery;
+mod scope;
 mod self_test;
 mod steps;
 mod stream;

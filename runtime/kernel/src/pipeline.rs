@@ -11,8 +11,9 @@ use chio_store::{Admission, AdmissionOutcome, Refusal, Settlement, Ticket};
 use crate::connection::ToolCall;
 use crate::dispatch::dispatch;
 use crate::records::{self, Facts};
-use crate::steps::{Candidate, Cleared, Progress, revoked, stopped, validity};
-use crate::trail::{Denial, step};
+use crate::scope::Candidate;
+use crate::steps::{Cleared, revoked, stopped, validity};
+use crate::trail::{Denial, Progress, step};
 use crate::verdict::{Verdict, judge};
 use crate::{CallRequest, ChunkSink, Kernel, Outcome};
 

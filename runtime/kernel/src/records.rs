@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::steps::Progress;
-use crate::trail::{Denial, bounded, step};
+use crate::trail::{Denial, Progress, bounded, step};
 use crate::verdict::Verdict;
 use crate::{CallRequest, Kernel, KernelError, UngovernedRequest};
 
@@ -171,12 +170,6 @@ pub(crate) fn attribution(token: &CapabilityToken) -> ReceiptAttribution {
     // A chain that fits in a message has fewer than 2^32 links.
     let depth = u32::try_from(token.delegation_chain.len()).unwrap_or(u32::MAX);
     ReceiptAttribution::new(depth, token.issuer, token.subject)
-}
-
-/// The chunks of a stream that no surface took, as one array.
-pub(crate) fn array(chunks: &[Json]) -> Json {
-    let items: Vec<&str> = chunks.iter().map(Json::get).collect();
-    Json::from_text(format!("[{}]", items.join(","))).unwrap_or_else(|_| Json::null())
 }
 
 /// Arguments that cannot be canonicalised are recorded by the digest of their bytes.

@@ -6,20 +6,15 @@
 
 use std::sync::Arc;
 
-use chio_core::capability::constraint::{self, ArgumentView};
-use chio_core::capability::{
-    TimeStatus, VerifiedToken, admit, covering_grants, match_prompt, match_resource, match_tool_grants,
-    time_status,
-};
-use chio_core::dpop::{self, DpopFault};
-use chio_core::hash::hash_json;
-use chio_spec::{CapabilityId, CapabilityToken, ErrorCode, Operation, ReceiptAttribution, ToolGrant};
-use chio_store::{Charge, NonceClaim};
+use chio_core::capability::constraint::ArgumentView;
+use chio_core::capability::{TimeStatus, VerifiedToken, admit, time_status};
+use chio_spec::{CapabilityToken, ErrorCode};
+use chio_store::NonceClaim;
 
-use crate::connection::Target;
 use crate::dispatch::without_panic;
+use crate::scope::{Candidate, matching_grants, proof_of_possession};
 use crate::tokens::within_size;
-use crate::trail::{Denial, Trail, step};
+use crate::trail::{Denial, Progress, step};
 use crate::{CallRequest, Kernel, KernelError, records};
 
 /// Arguments above this size, in bytes, are read and inspected on a thread of their own: that work grows with them, and
@@ -34,37 +29,6 @@ pub(crate) struct Cleared {
     /// The grants that admit the call, best first; the first whose budgets have room is charged.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) nonce: Option<NonceClaim>,
-}
-
-/// One grant that admits the call, and what it charges.
-#[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) grant_index: u32,
-    /// The grant's own budget and that of every ancestor's grant above it.
-    pub(crate) charges: Vec<Charge>,
-}
-
-/// How far the decision got; what a receipt may say about the caller depends on it.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) trail: Trail,
-    /// The token's identifier and whose authority it states, once it could be read.
-    pub(crate) token: Option<(CapabilityId, ReceiptAttribution)>,
-    /// The subject of the token and everybody who delegated to it: a stop of any of them stops the call.
-    pub(crate) agents: Vec<String>,
-    /// Whether the token's authority was proven.
-    pub(crate) authenticated: bool,
-    /// Whether a guard denied: its evidence is in the trail already.
-    pub(crate) guard_denied: bool,
-}
-
-impl Progress {
-    /// Notes the grant that admitted the call.
-    pub(crate) fn admitted_by(&mut self, grant_index: u32) {
-        if let Some((_, attribution)) = &mut self.token {
-            attribution.grant_index = Some(grant_index);
-        }
-    }
 }
 
 impl Kernel {
@@ -266,148 +230,4 @@ fn subject(request: &CallRequest, token: &VerifiedToken) -> Result<(), Denial> {
     let bound = request.caller.subject().map_or_else(String::new, |bound| bound.to_string());
     Err(Denial::new(ErrorCode::SubjectMismatch, step::SUBJECT, "capability belongs to another subject")
         .with_details(format!("the session is bound to {bound}, the capability's subject is {subject}")))
-}
-
-/// A grant that covers the call, by its place in the scope. Only tool grants carry budgets and ask for proofs.
-#[derive(Clone, Copy, Debug)]
-struct Matched {
-    index: usize,
-    is_tool: bool,
-    needs_proof: bool,
-}
-
-impl Matched {
-    /// Adds what the call charges: to the grant, and to the grant of every ancestor that it was cut from.
-    fn charged(self, view: &CapabilityToken, ancestors: &[VerifiedToken]) -> Candidate {
-        let mut charges = Vec::new();
-        if let Some(grant) = view.scope.grants.get(self.index).filter(|_| self.is_tool) {
-            charge(&mut charges, view, self.index, grant);
-            let mut child = grant;
-            for ancestor in ancestors.iter().rev() {
-                let parent = ancestor.token();
-                // The chain was admitted, so a covering grant exists.
-                let Some((index, grant)) = covering_grants(child, &parent.scope)
-                    .into_iter()
-                    .find_map(|index| Some((index, parent.scope.grants.get(index)?)))
-                else {
-                    break;
-                };
-                charge(&mut charges, parent, index, grant);
-                child = grant;
-            }
-        }
-        Candidate { grant_index: position(self.index), charges }
-    }
-}
-
-fn charge(charges: &mut Vec<Charge>, token: &CapabilityToken, index: usize, grant: &ToolGrant) {
-    if let Some(limit) = grant.max_invocations {
-        let (capability_id, grant_index) = (token.id.as_str().to_owned(), position(index));
-        charges.push(Charge { capability_id, grant_index, limit: u64::from(limit) });
-    }
-}
-
-/// A scope that fits in a message has fewer than 2^32 grants.
-fn position(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
-}
-
-async fn matching_grants(
-    token: &VerifiedToken,
-    request: &CallRequest,
-    arguments: &Arc<ArgumentView>,
-) -> Result<Vec<Matched>, Denial> {
-    let server = request.server_id.as_str();
-    let scope = &token.token().scope;
-    let out_of_scope = |what: &str| {
-        Denial::new(ErrorCode::ScopeExceeded, step::SCOPE, format!("{what} is not in capability scope"))
-    };
-    let found = |index| vec![Matched { index, is_tool: false, needs_proof: false }];
-    match &request.target {
-        Target::Resource { uri, subscribe, .. } => {
-            let operation = if *subscribe { Operation::Subscribe } else { Operation::Read };
-            match match_resource(scope, uri, operation) {
-                Some((index, _)) => Ok(found(index)),
-                None => Err(out_of_scope("the requested resource")),
-            }
-        }
-        Target::Prompt { name, .. } => match match_prompt(scope, name, Operation::Get) {
-            Some((index, _)) => Ok(found(index)),
-            None => Err(out_of_scope("the requested prompt")),
-        },
-        Target::Tool(tool) => {
-            let (token, arguments) = (token.clone(), Arc::clone(arguments));
-            let (server_id, name) = (request.server_id.clone(), tool.clone());
-            let evaluate = move || tool_grants(&token, server_id.as_str(), name.as_str(), &arguments);
-            offload(request.arguments.get().len(), evaluate)
-                .await??
-                .ok_or_else(|| out_of_scope(&format!("requested tool {} on server {server}", tool.as_str())))
-        }
-    }
-}
-
-/// The tool grants whose constraints hold; none when no grant covers the tool at all.
-fn tool_grants(
-    token: &VerifiedToken,
-    server: &str,
-    tool: &str,
-    arguments: &ArgumentView,
-) -> Result<Option<Vec<Matched>>, Denial> {
-    let grants = match_tool_grants(&token.token().scope, server, tool, Operation::Invoke);
-    let mut broken = None;
-    let mut matched = Vec::with_capacity(grants.len());
-    for (index, grant) in grants {
-        match grant.constraints.iter().try_for_each(|rule| constraint::evaluate(rule, arguments)) {
-            Ok(()) => {
-                let needs_proof = grant.dpop_required == Some(true);
-                matched.push(Matched { index, is_tool: true, needs_proof });
-            }
-            Err(fault) => broken = broken.or(Some(fault)),
-        }
-    }
-    match broken {
-        _ if !matched.is_empty() => Ok(Some(matched)),
-        Some(fault) => {
-            Err(Denial::new(fault.code(), step::SCOPE, fault.reason()).with_details(fault.to_string()))
-        }
-        None => Ok(None),
-    }
-}
-
-/// Checks a proof that came with the call, and drops the grants that need one when none came.
-fn proof_of_possession(
-    grants: Vec<Matched>,
-    request: &CallRequest,
-    token: &VerifiedToken,
-    now: u64,
-) -> Result<(Vec<Matched>, Option<NonceClaim>), Denial> {
-    let Some(proof) = &request.dpop_proof else {
-        let free: Vec<_> = grants.into_iter().filter(|grant| !grant.needs_proof).collect();
-        if free.is_empty() {
-            let reason = "grant requires a proof of possession but none was provided";
-            return Err(Denial::new(ErrorCode::DpopRequired, step::DPOP, reason));
-        }
-        return Ok((free, None));
-    };
-    let subject = token.subject();
-    let claim = hash_json(&request.arguments).map_err(DpopFault::from).and_then(|action_hash| {
-        let expected = dpop::Expected {
-            capability_id: token.token().id.as_str(),
-            tool_server: request.server_id.as_str(),
-            tool_name: request.target.tool_name().as_str(),
-            action_hash: &action_hash,
-            subject,
-            now,
-        };
-        dpop::verify(proof, &expected)
-    });
-    match claim {
-        Ok(claim) => {
-            let claim = NonceClaim { key: claim.key, nonce: claim.nonce, keep_until: claim.keep_until };
-            Ok((grants, Some(claim)))
-        }
-        Err(fault) => {
-            Err(Denial::new(fault.code(), step::DPOP, fault.reason()).with_details(fault.to_string()))
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! What the decision steps found: evidence for the receipt, and the denial that ended the decision.
 
-use chio_spec::{ErrorCode, GuardEvidence, PolicyDenial, ReceiptRule, ToolCallError};
+use chio_spec::{
+    CapabilityId, ErrorCode, GuardEvidence, PolicyDenial, ReceiptAttribution, ReceiptRule, ToolCallError,
+};
 
 /// Names of the decision steps, as evidence and denials show them.
 pub(crate) mod step {
@@ -54,6 +56,29 @@ impl Trail {
 
     pub(crate) fn evidence(&self) -> &[GuardEvidence] {
         &self.evidence
+    }
+}
+
+/// How far the decision got; what a receipt may say about the caller depends on it.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) trail: Trail,
+    /// The token's identifier and whose authority it states, once it could be read.
+    pub(crate) token: Option<(CapabilityId, ReceiptAttribution)>,
+    /// The subject of the token and everybody who delegated to it: a stop of any of them stops the call.
+    pub(crate) agents: Vec<String>,
+    /// Whether the token's authority was proven.
+    pub(crate) authenticated: bool,
+    /// Whether a guard denied: its evidence is in the trail already.
+    pub(crate) guard_denied: bool,
+}
+
+impl Progress {
+    /// Notes the grant that admitted the call.
+    pub(crate) fn admitted_by(&mut self, grant_index: u32) {
+        if let Some((_, attribution)) = &mut self.token {
+            attribution.grant_index = Some(grant_index);
+        }
     }
 }
 

@@ -6,8 +6,7 @@ use chio_json::{Json, Signed};
 use chio_spec::{CapabilityToken, ErrorCode, ServerId, ToolName};
 
 use crate::records::{self, Facts};
-use crate::steps::Progress;
-use crate::trail::Denial;
+use crate::trail::{Denial, Progress};
 use crate::{Kernel, Outcome};
 
 /// The name that such denials give as their guard.

@@ -8,7 +8,6 @@ use chio_spec::{
 };
 
 use crate::dispatch::Ending;
-use crate::records;
 use crate::stream::Streamed;
 use crate::trail::{Denial, step};
 use crate::{KernelError, ToolOutput};
@@ -46,7 +45,7 @@ pub(crate) fn judge(ending: Ending, streamed: Streamed, forwarded: bool, result_
             let result = if forwarded {
                 ToolCallResult::StreamComplete(ResultStreamComplete::new(received))
             } else {
-                ToolCallResult::Ok(Box::new(ResultOk::new(records::array(&streamed.collected))))
+                ToolCallResult::Ok(Box::new(ResultOk::new(array(&streamed.collected))))
             };
             Verdict { decision: Decision::Allow, result, denial: None, content_hash: stream_hash, stream }
         }
@@ -152,4 +151,10 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
+}
+
+/// The chunks of a stream that no surface took, as one array.
+fn array(chunks: &[Json]) -> Json {
+    let items: Vec<&str> = chunks.iter().map(Json::get).collect();
+    Json::from_text(format!("[{}]", items.join(","))).unwrap_or_else(|_| Json::null())
 }
