@@ -20,6 +20,7 @@ mod keys;
 mod log;
 mod make;
 mod manifests;
+mod program;
 mod receipts;
 mod signatures;
 
