@@ -289,6 +289,31 @@ fn resource_uris() {
     }
 }
 
+/// Tabs and line breaks do not reach the file: URL parsers remove them first.
+#[test]
+fn uris_are_read_as_url_parsers_read_them() {
+    let policy = preset();
+    for uri in ["file:///proj/.e\tnv", "file:///etc/pass\nwd", "fi\rle:///etc/shadow"] {
+        assert!(denied(&policy, &json!({}), Some(uri)), "{uri:?} slipped through as a URI");
+        assert!(denied(&policy, &json!({ "uri": uri }), None), "{uri:?} slipped through as an argument");
+    }
+    assert!(denied(&policy, &json!({}), Some("memo://in\tsights")));
+    assert!(!denied(&policy, &json!({ "uri": "memo://in\tsights" }), None));
+}
+
+#[test]
+fn key_files() {
+    let policy = preset();
+    for path in
+        ["/srv/tls/server.key", "privkey.pem", "id.ppk", "a.p12", "a.PFX", "a.jks", "a.keystore", "a.kdbx"]
+    {
+        assert!(denied(&policy, &json!({ "path": path }), None), "{path:?} slipped through");
+    }
+    for path in ["key.rs", "keys/README.md", "a.keys", "pem", "x/certifi/cacert.pem", "a.pub", "a.crt"] {
+        assert!(!denied(&policy, &json!({ "path": path }), None), "{path:?} was stopped");
+    }
+}
+
 /// Ordinary arguments of ordinary servers.
 #[test]
 fn what_must_not_be_stopped() {
