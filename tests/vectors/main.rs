@@ -63,7 +63,7 @@ fn the_library_judges_every_vector_as_the_file_says() {
 fn an_independent_verifier_agrees() {
     let root = family::folder();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/verify.py");
-    let run = Command::new("python3").arg(script).arg(&root).output().expect("python3 runs");
+    let run = Command::new("python3").arg("-B").arg(script).arg(&root).output().expect("python3 runs");
     print!("{}", String::from_utf8_lossy(&run.stdout));
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }

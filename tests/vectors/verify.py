@@ -1,8 +1,8 @@
 """Verifies spec/vectors with nothing but Python's standard library.
 
 An independent second opinion on the golden vectors: canonical JSON, SHA-256, strict Ed25519, tokens, proofs of
-possession, receipts, the log, manifests and the outer form of frames are judged here by code that shares nothing with
-the Rust crates. Constraints, delegations and the inner form of frames are left to the library.
+possession, receipts, delegations, the log, manifests and the outer form of frames are judged here by code that shares
+nothing with the Rust crates. Constraints and the inner form of frames are left to the library.
 
 Use: python3 tests/vectors/verify.py spec/vectors
 """
@@ -13,6 +13,8 @@ import re
 import struct
 import sys
 from pathlib import Path
+
+from delegations import admission_fault
 
 HEX = re.compile(r"[0-9a-f]*\Z")
 MAX_DEPTH, MAX_FRAME, SAFE = 64, 16 << 20, 2**53 - 1
@@ -274,6 +276,12 @@ def judge_capabilities(case):
     return {"expected": {**case["expected"], **found}}
 
 
+def judge_delegations(case):
+    ancestors = [parse(text) for text in case["ancestors"]]
+    fault = admission_fault(parse(case["token"]), ancestors, case["trusted_issuers"], case["max_depth"])
+    return {"fault": fault}
+
+
 def judge_dpop(case):
     proof, call = parse(case["proof"]), case["call"]
     body, now = proof["body"], call["now"]
@@ -472,9 +480,15 @@ def judge_frames(case):
     return {"outcome": "not_canonical"}
 
 
+FILES = (
+    "canonical", "hashing", "keys", "signatures", "capabilities", "delegations", "dpop", "receipts", "log", "manifests",
+    "frames",
+)  # fmt: skip
+
+
 def main(folder):
     count, faults = 0, []
-    for name in ("canonical", "hashing", "keys", "signatures", "capabilities", "dpop", "receipts", "log", "manifests", "frames"):
+    for name in FILES:
         cases = json.loads((Path(folder) / f"{name}.json").read_text("utf-8"))["cases"]
         for case in cases:
             found = globals()[f"judge_{name}"](case)
