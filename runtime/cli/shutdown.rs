@@ -24,6 +24,9 @@ fn signals() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // A limit on the size of files must be a failed write, which the kernel answers for, and not the end of the process.
+    // The handler outlives what is dropped here.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}

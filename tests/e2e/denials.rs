@@ -215,7 +215,7 @@ async fn a_store_that_cannot_be_written_is_an_internal_error_and_the_tool_does_n
     let mut arguments = vec!["--server-id".to_owned(), "shop".to_owned(), "--".to_owned()];
     arguments.extend(workshop(&folder));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut server = Server::limitable(&home, &arguments);
+    let mut server = Server::tcp(&home, &arguments);
     let agent = Agent::new(&home, "agent");
     let token = agent.issue(&home, &["--server", "shop", "--tool", "count"]);
     let client = server.client().await;
@@ -260,7 +260,7 @@ async fn a_result_whose_receipt_cannot_be_written_is_withheld_and_recorded_later
     let mut arguments = vec!["--server-id".to_owned(), "shop".to_owned(), "--".to_owned()];
     arguments.extend(workshop(&folder));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = Server::limitable(&home, &arguments);
+    let server = Server::tcp(&home, &arguments);
     let agent = Agent::new(&home, "agent");
     let token = agent.issue(&home, &["--server", "shop", "--tool", "linger"]);
     let client = server.client().await;

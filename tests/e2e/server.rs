@@ -44,24 +44,6 @@ impl Server {
         Self::start(command)
     }
 
-    /// Starts a server that survives the signal of a file size limit, as one that is refused a write by the system.
-    pub fn limitable(home: &Home, arguments: &[&str]) -> Self {
-        let plain = home.command(&with("tcp://127.0.0.1:0", arguments));
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
-            .arg(plain.get_program())
-            .args(plain.get_args());
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.current_dir(plain.get_current_dir().unwrap());
-        Self::start(command)
-    }
-
     fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
