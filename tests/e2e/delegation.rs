@@ -22,7 +22,7 @@ impl Family {
     fn new() -> Self {
         let home = Home::new();
         let [first, second, third] = ["first", "second", "third"].map(|name| Agent::new(&home, name));
-        let prefix = "path_prefix=/work";
+        let prefix = "path_prefix=/srv";
         let grants = [
             "--server",
             "demo",

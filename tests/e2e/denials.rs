@@ -170,7 +170,7 @@ async fn policy_denied(
         ToolCallError::PolicyDenied(denial) => denial.guard.clone(),
         other => panic!("{other:?}"),
     };
-    let forbidden = call(client, every_tool, "echo", &json!({"anything": "/work/project/.env"})).await;
+    let forbidden = call(client, every_tool, "echo", &json!({"anything": "/srv/project/.env"})).await;
     assert_eq!(guard(&forbidden), "forbidden-path");
     assert_eq!(receipt(&forbidden)["decision"]["guard"], "forbidden-path");
 

@@ -171,7 +171,7 @@ capabilities:
     tools:
       - {server: '*', tool: '*'}
     resources:
-      - {uri: 'file:///work/*', operations: [read]}
+      - {uri: 'file:///srv/*', operations: [read]}
     prompts:
       - {prompt: greet}
 ";
@@ -188,10 +188,10 @@ capabilities:
         json!([
             {"list_resources": null},
             {"list_prompts": null},
-            {"read": "file:///work/.env"},
+            {"read": "file:///srv/.env"},
             {"read": "file:///elsewhere/notes.md"},
             {"prompt": ["secret", {}]},
-            {"read": "file:///work/notes.md"},
+            {"read": "file:///srv/notes.md"},
             {"prompt": ["greet", {}]},
         ]),
     );
@@ -201,7 +201,7 @@ capabilities:
     for denied in &answers[2..5] {
         assert!(denied["error"]["data"]["receiptId"].is_string(), "{denied}");
     }
-    assert_eq!(answers[5]["ok"]["contents"][0]["text"], "the content of file:///work/notes.md");
+    assert_eq!(answers[5]["ok"]["contents"][0]["text"], "the content of file:///srv/notes.md");
     assert_eq!(answers[6]["ok"]["messages"][0]["content"]["text"], "hello");
 
     let receipts = home.receipts();
@@ -210,7 +210,7 @@ capabilities:
     let named: Vec<&str> = receipts.iter().map(|receipt| receipt["tool_name"].as_str().unwrap()).collect();
     assert_eq!(named, ["resources/read", "resources/read", "prompts/get", "resources/read", "prompts/get"]);
     assert_eq!(receipts[0]["decision"]["guard"], "forbidden-path");
-    assert_eq!(receipts[3]["action"]["parameters"], json!({"uri": "file:///work/notes.md"}));
+    assert_eq!(receipts[3]["action"]["parameters"], json!({"uri": "file:///srv/notes.md"}));
     proven(python, &home, &expected);
 }
 
@@ -379,7 +379,7 @@ fn two_wraps_on_one_home_write_one_log() {
             command.extend(shop.iter().map(String::as_str));
             let steps: Vec<Value> = (0..25)
                 .map(|n| match n % 5 {
-                    4 => json!({"call": ["echo", {"path": "/work/.env", "n": n}]}),
+                    4 => json!({"call": ["echo", {"path": "/srv/.env", "n": n}]}),
                     _ => json!({"call": ["count", {"n": n}]}),
                 })
                 .collect();

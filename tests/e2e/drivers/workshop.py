@@ -99,7 +99,7 @@ def answer(method, params):
     if method == "tools/call":
         return call(params["name"], params.get("arguments", {}))
     if method == "resources/list":
-        return {"resources": [{"uri": uri, "name": uri} for uri in ("file:///work/notes.md", "file:///work/.env")]}
+        return {"resources": [{"uri": uri, "name": uri} for uri in ("file:///srv/notes.md", "file:///srv/.env")]}
     if method == "resources/read":
         mark("resource-read")
         return {"contents": [{"uri": params["uri"], "text": "the content of " + params["uri"]}]}
