@@ -2,6 +2,10 @@
 //!
 //! It is found without asking (`--home` or `CHIO_HOME`, else `./.chio` when it exists, else `~/.chio`) and only created
 //! by commands that have something to keep, so that looking leaves no traces.
+//!
+//! A folder that is found without asking must be one that we made: it belongs to the user and nobody else has rights in
+//! it. Editors start `chio wrap` in the folder of a project, and a project from elsewhere could bring a `.chio` with a
+//! policy that allows everything. What git or an archive unpacks does not have mode 0700.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -21,15 +25,21 @@ pub(crate) struct Home {
 
 impl Home {
     /// Finds the folder; nothing is created.
-    pub(crate) fn resolve(given: Option<PathBuf>) -> Home {
-        if given.is_some() {
-            return Home { path: given, given: true };
+    pub(crate) fn resolve(given: Option<PathBuf>) -> Result<Home, Failure> {
+        if let Some(path) = given {
+            return Ok(Home::at(path));
         }
         let project = Path::new(FOLDER);
         if project.is_dir() {
-            return Home { path: Some(project.to_owned()), given: false };
+            refuse_foreign(project)?;
+            return Ok(Home { path: Some(project.to_owned()), given: false });
         }
-        Home { path: std::env::home_dir().map(|user| user.join(FOLDER)), given: false }
+        Ok(Home { path: std::env::home_dir().map(|user| user.join(FOLDER)), given: false })
+    }
+
+    /// The folder that somebody named.
+    pub(crate) fn at(path: PathBuf) -> Home {
+        Home { path: Some(path), given: true }
     }
 
     /// Whether the user named the folder.
@@ -67,6 +77,35 @@ impl Home {
     pub(crate) fn has_store(&self) -> bool {
         self.path.as_ref().is_some_and(|path| path.join("chio.db").exists())
     }
+}
+
+/// Refuses a folder that came with a project. A link to a folder is refused too: its target is the choice of whoever
+/// made the link.
+#[cfg(unix)]
+fn refuse_foreign(project: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = project.symlink_metadata().doing("looking at the folder ./.chio")?;
+    let mode = metadata.mode() & 0o777;
+    let owner = metadata.uid();
+    let problem = if metadata.is_symlink() {
+        "it is a symbolic link".to_owned()
+    } else if owner != rustix::process::geteuid().as_raw() {
+        format!("it belongs to another user, whose number is {owner}")
+    } else if mode & 0o077 != 0 {
+        format!("others have rights in it: its mode is {mode:03o}, and `chio` makes its folders with 700")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(format_args!(
+        "the folder ./.chio is not taken for Chio's state, because it may have come with this project: {problem}"
+    ))
+    .hint("name the folder to use with --home or CHIO_HOME: --home ./.chio takes this one, --home ~/.chio your own"))
+}
+
+#[cfg(not(unix))]
+fn refuse_foreign(_project: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Creates a folder, and what is missing above it, for its owner alone.

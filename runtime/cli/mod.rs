@@ -159,7 +159,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli) -> Result<Answer, Failure> {
     let Cli { global, command } = cli;
-    let home = Home::resolve(global.home.clone());
+    let home = Home::resolve(global.home.clone())?;
     let configured = match command {
         Command::Wrap(_) | Command::Serve(_) | Command::Mcp(_) => configuration::read(&home)?,
         _ => None,

@@ -1,4 +1,7 @@
 //! Which policy is in force: the file that was named, else `policy.yaml` of the home folder, else the safe preset.
+//!
+//! Whatever it says, the home folder itself is out of reach of every tool: whoever can read its keys signs receipts and
+//! issues capabilities, and whoever can write its policy decides.
 
 use std::path::Path;
 
@@ -12,10 +15,16 @@ pub(crate) const FILE: &str = "policy.yaml";
 
 /// The policy in force.
 pub(crate) fn effective(home: &Home, given: Option<&Path>) -> Result<EffectivePolicy, Failure> {
-    match written(home, given)? {
-        Some(policy) => Ok(policy),
-        None => Ok(EffectivePolicy::safe_preset()?),
-    }
+    let policy = match written(home, given)? {
+        Some(policy) => policy,
+        None => EffectivePolicy::safe_preset()?,
+    };
+    Ok(policy.protecting(home.path()?)?)
+}
+
+/// The safe preset, whatever the home says.
+pub(crate) fn preset(home: &Home) -> Result<EffectivePolicy, Failure> {
+    Ok(EffectivePolicy::safe_preset()?.protecting(home.path()?)?)
 }
 
 /// The policy that an operator wrote, if there is one.

@@ -14,7 +14,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chio_mcp::process::Exit;
-use chio_policy::EffectivePolicy;
 use clap::{Args, ValueHint};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +22,7 @@ use super::failure::{Answer, Failure};
 use super::home::Home;
 use super::node::Node;
 use super::output::Output;
-use super::{shutdown, wrap};
+use super::{policy, shutdown, wrap};
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -39,12 +38,12 @@ impl Demo {
             return until(&stop, self.play(home, Some(home))).await;
         }
         let scratch = Scratch::new();
-        let home = Home::resolve(Some(scratch.0.clone()));
+        let home = Home::at(scratch.0.clone());
         until(&stop, self.play(&home, None)).await
     }
 
     async fn play(&self, home: &Home, kept_in: Option<&Home>) -> Result<Answer, Failure> {
-        let policy = EffectivePolicy::safe_preset()?;
+        let policy = policy::preset(home)?;
         let (id, upstream) = if self.command.is_empty() {
             (wrap::name(Some("notes"), &[])?, notes::start())
         } else {
