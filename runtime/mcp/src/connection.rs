@@ -212,11 +212,10 @@ impl Relays {
 
 /// Whether the call may have taken effect decides between a failure and an interruption.
 fn kernel_error(error: &McpError) -> KernelError {
-    match error {
-        McpError::Closed(_) | McpError::TimedOut(_) | McpError::Cancelled => {
-            KernelError::Interrupted(error.to_string())
-        }
-        _ => KernelError::ToolServerError(error.to_string()),
+    if error.outcome_unknown() {
+        KernelError::Interrupted(error.to_string())
+    } else {
+        KernelError::ToolServerError(error.to_string())
     }
 }
 

@@ -89,16 +89,10 @@ impl McpError {
     }
 
     /// Whether the request may have taken effect although no answer came: the receipt of such a call is
-    /// `incomplete`, never a failure.
+    /// `incomplete`. Any answer, also one that is too large or breaks the protocol, is the server's word
+    /// that it is done, and the call failed; what never left us did nothing.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Closed(_)
-                | Self::TimedOut(_)
-                | Self::Cancelled
-                | Self::AnswerTooLarge { .. }
-                | Self::MalformedAnswer(_)
-        )
+        matches!(self, Self::Closed(_) | Self::TimedOut(_) | Self::Cancelled)
     }
 }

@@ -71,7 +71,7 @@ impl ServerCommand {
         }
     }
 
-    /// Sets a variable in the server's environment, which otherwise is ours.
+    /// Sets a variable in the server's environment, which otherwise is ours without the variables of Chio.
     #[must_use]
     pub fn with_env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
@@ -116,10 +116,10 @@ impl ServerCommand {
         };
         let mut command = Command::new(supervisor);
         command.arg(SUPERVISE).arg("--").arg(&self.program).args(&self.arguments);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        for name in PRIVATE_VARIABLES {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
             command.env_remove(name);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
@@ -139,8 +139,11 @@ impl ServerCommand {
     }
 }
 
-/// Credentials of ours that a wrapped server has no business with.
-const PRIVATE_VARIABLES: [&str; 2] = ["CHIO_AUTH_TOKEN", "CHIO_ADMIN_TOKEN"];
+/// Whether a variable is one of our options: some are credentials, others tell where the keys are, and a
+/// wrapped server has no business with any.
+fn is_ours(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"CHIO_")
+}
 
 /// A running server: its pipes, and a handle to end it with. Dropping the pipes ends it too.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_chio-mcp-fixture");
 const FAMILY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/family.py");
-const MARK: &str = "CHIO_TEST_FAMILY";
+const MARK: &str = "TEST_FAMILY";
 
 /// A mark in the environment that all relatives inherit, and by which they are counted.
 fn mark() -> String {
@@ -59,6 +59,19 @@ async fn gone(mark: &str, within: Duration) {
         assert!(Instant::now() < deadline, "{} relatives are still alive", alive(mark));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Some of our variables are credentials, others tell where the keys are.
+#[tokio::test]
+async fn a_server_sees_none_of_our_own_variables() {
+    let script = r#"echo "[$CHIO_HOME$CHIO_AUTH_TOKEN$CHIO_ANYTHING]$OTHER" >&2; exec cat"#;
+    let mut holder = Command::new(FIXTURE);
+    holder.args(["hold", "--", "sh", "-c", script]).stdin(Stdio::null()).stderr(Stdio::piped());
+    holder.env("CHIO_HOME", "/keys").env("CHIO_AUTH_TOKEN", "t").env("CHIO_ANYTHING", "x").env("OTHER", "o");
+    let mut holder = holder.kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stderr.take().unwrap()).read_line(&mut line).await.unwrap();
+    assert_eq!(line, "[]o\n");
 }
 
 #[tokio::test]
