@@ -80,6 +80,13 @@ impl LocalAuthority {
         Ok(token)
     }
 
+    /// Whether a default capability covers `target` on `server`, so that
+    /// [`capability_for`](Self::capability_for) would give one that does.
+    #[must_use]
+    pub fn covers(&self, target: &Target, server: &ServerId) -> bool {
+        self.policy.default_grants().iter().any(|default| covers(&default.scope, target, server))
+    }
+
     fn issue(
         &self,
         id: CapabilityId,

@@ -4,7 +4,8 @@
 //! what is not governed here; it lists what the caller may use; and it sends everything that acts
 //! (tool calls, reading and subscribing to resources, prompts, completions) through the kernel.
 //! Lists, log levels and the end of a subscription pass without a receipt, for they reveal only what
-//! may be used and change nothing but what the client is told.
+//! may be used and change nothing but what the client is told. Under an emergency stop they are refused,
+//! all but the end of a subscription, after which the server does less.
 //!
 //! It knows no transport: [`Edge::serve`] takes a [`Channel`], which [`crate::stdio`] makes of pipes and the
 //! hosted edge of HTTP streams.
@@ -41,8 +42,9 @@ use results::upstream_error;
 pub use results::{DECISION_KEY, ERROR_KEY, RECEIPT_ID_KEY};
 pub use run::{WrapEnd, wrap_stdio};
 
-/// How long calls may go on once the client has closed its end. SDKs send SIGTERM after two seconds.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long calls may go on once the client has closed its end: a script that pipes its requests in and waits for the
+/// answers must get them, also from a server that is slow to start. SDKs that want an end send SIGTERM after two seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long cancelled calls may take to get their receipts signed and their answers written.
 const MERCY: Duration = Duration::from_secs(3);
@@ -144,6 +146,15 @@ impl Edge {
         answer
     }
 
+    /// Passes unless everything, or this client, is stopped. The kernel asks again for whatever acts.
+    fn not_stopped(&self) -> Result<(), ErrorObject> {
+        let settings = &self.settings;
+        if settings.kernel.store().stops().covers(&settings.subject.to_string()) {
+            return Err(chio_error(chio_spec::ErrorCode::EmergencyStop, None, None));
+        }
+        Ok(())
+    }
+
     fn tell_ready(&self) {
         self.settings.server.upstream().notify(INITIALIZED, None);
     }
@@ -196,9 +207,13 @@ impl Handler for Edge {
         if !self.phases.ready().await {
             return Err(chio_error(chio_spec::ErrorCode::SessionNotInitialized, None, None));
         }
+        if refused_when_stopped(&request.method) {
+            self.not_stopped()?;
+        }
         match request.method.as_str() {
             "tools/list" => self.list_tools(&request).await,
             "resources/list" => self.list_resources(&request).await,
+            "resources/templates/list" => self.list_templates(&request).await,
             "prompts/list" => self.list_prompts(&request).await,
             "tools/call" => self.call_tool(&request).await,
             "resources/read" => self.read_resource(&request).await,
@@ -221,6 +236,14 @@ impl Handler for Edge {
             method => tracing::debug!(method, "dropped a notification of the client"),
         }
     }
+}
+
+/// Whether a method reaches the server without a decision of the kernel, and must not under a stop.
+fn refused_when_stopped(method: &str) -> bool {
+    matches!(
+        method,
+        "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" | "logging/setLevel"
+    )
 }
 
 /// The server's own answer to initialization, without the capabilities that are not relayed.

@@ -107,10 +107,36 @@ async fn lists_show_what_may_be_used() {
     assert_eq!(resources["nextCursor"], "more");
     assert_eq!(client.ask("prompts/list", json!({})).await["result"]["prompts"][0]["name"], "greet");
     let templates = client.ask("resources/templates/list", json!({})).await;
-    assert_eq!(templates["result"]["resourceTemplates"][0]["name"], "t");
+    assert_eq!(
+        templates["result"]["resourceTemplates"],
+        json!([{"uriTemplate": "test://{id}", "name": "t"}])
+    );
     assert_eq!(client.ask("logging/setLevel", json!({"level": "debug"})).await["result"], json!({}));
     // None of that is an action.
     assert_eq!(house.receipts().await.len(), 0);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn nothing_passes_under_an_emergency_stop() {
+    let mut house = House::ready(SAFE).await;
+    let client = &mut house.client;
+    let governed = [
+        ("tools/list", json!({})),
+        ("resources/list", json!({})),
+        ("resources/templates/list", json!({})),
+        ("prompts/list", json!({})),
+        ("logging/setLevel", json!({"level": "debug"})),
+    ];
+    house.store.stop(None, 1).await.unwrap();
+    for (method, params) in &governed {
+        let refused = client.ask(method, params.clone()).await;
+        assert_eq!(refused["error"]["data"]["chioError"]["name"], "emergency_stop", "{method}: {refused}");
+    }
+    house.store.resume(None).await.unwrap();
+    for (method, params) in governed {
+        assert!(client.ask(method, params).await["result"].is_object(), "{method}");
+    }
     house.close().await;
 }
 

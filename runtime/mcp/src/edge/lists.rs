@@ -2,9 +2,9 @@
 //!
 //! What is listed and then denied wastes an agent's turns and tells it what exists. Tools are listed whole:
 //! all pages of the server, what the policy and the caller's capability let through, in one page.
-//! Resources and prompts can be many, so their pages pass one by one.
+//! Resources and prompts can be many, so their pages pass one by one. A resource template is shown when some
+//! filling of it may be read.
 
-use chio_core::capability::{match_prompt, match_resource, match_tool_grants};
 use chio_json::Json;
 use chio_kernel::Target;
 use chio_spec::{Operation, ToolName};
@@ -52,6 +52,13 @@ impl Edge {
         filtered(&page, "resources", |resource| resource.string("uri").is_some_and(|uri| self.may_read(&uri)))
     }
 
+    pub(super) async fn list_templates(&self, request: &Incoming) -> Result<Json, ErrorObject> {
+        let page = self.relay(request).await?;
+        filtered(&page, "resourceTemplates", |template| {
+            template.string("uriTemplate").is_some_and(|template| self.may_read_some(&template))
+        })
+    }
+
     pub(super) async fn list_prompts(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let page = self.relay(request).await?;
         filtered(&page, "prompts", |prompt| prompt.string("name").is_some_and(|name| self.may_get(&name)))
@@ -77,21 +84,24 @@ impl Edge {
         method.is_ok_and(|method| self.covered(&Target::Prompt { method, name: name.to_owned() }))
     }
 
+    /// Whether a default grant may admit a URI that the template (RFC 6570) can become. Every one of them begins
+    /// with what stands before the first expression, and nothing more is certain of them all.
+    fn may_read_some(&self, template: &str) -> bool {
+        let start = template.split('{').next().unwrap_or_default();
+        let defaults = self.settings.kernel.policy().default_grants();
+        defaults.iter().flat_map(|default| &default.scope.resource_grants).any(|grant| {
+            let pattern = grant.uri_pattern.as_str();
+            let meets = match pattern.strip_suffix('*') {
+                Some(prefix) => prefix.starts_with(start) || start.starts_with(prefix),
+                None => pattern.starts_with(start),
+            };
+            meets && grant.operations.contains(&Operation::Read)
+        })
+    }
+
     /// Whether the capability that the caller would present has a grant for the target.
     fn covered(&self, target: &Target) -> bool {
-        let settings = &self.settings;
-        let server = settings.server.id();
-        let Ok(capability) = settings.authority.capability_for(target, server, &settings.kernel) else {
-            return false;
-        };
-        let Ok(token) = capability.view() else { return false };
-        match target {
-            Target::Tool(tool) => {
-                !match_tool_grants(&token.scope, server.as_str(), tool.as_str(), Operation::Invoke).is_empty()
-            }
-            Target::Resource { uri, .. } => match_resource(&token.scope, uri, Operation::Read).is_some(),
-            Target::Prompt { name, .. } => match_prompt(&token.scope, name, Operation::Get).is_some(),
-        }
+        self.settings.authority.covers(target, self.settings.server.id())
     }
 }
 
