@@ -52,11 +52,24 @@ pub enum Arrival {
     Oversized {
         /// Its size as far as it was counted.
         bytes: u64,
-        /// The request it seems to answer, read while it was skipped.
-        answers: Option<Id>,
+        /// Whom it concerns, read while it was skipped.
+        concerns: Concerns,
     },
     /// The connection broke. A plain end of input is the end of the queue instead.
     Broken(String),
+}
+
+/// Whom a message concerns that was too large to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concerns {
+    /// Our request with this id, which it seems to answer.
+    Answer(Id),
+    /// The peer, who waits for the answer to this request.
+    Request(Id),
+    /// Nobody waits for anything: it seems to be a notification.
+    Nobody,
+    /// It cannot be told, so somebody may wait for ever.
+    Unknown,
 }
 
 /// A text on its way to the peer.

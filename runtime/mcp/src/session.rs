@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use chio_json::Json;
 use chio_spec::ErrorCode;
 
-use crate::channel::{Arrival, Channel, Outbox, Unsent};
+use crate::channel::{Arrival, Channel, Concerns, Outbox, Unsent};
 use crate::error::{CloseReason, McpError};
 use crate::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Id, Malformed, Members, Message, Notification,
@@ -284,7 +284,7 @@ impl Session {
                 // Nobody can be owed this answer so much that the connection should wait for it.
                 let _ = self.offer(malformed.answer(), None);
             }
-            Arrival::Oversized { bytes, answers } => self.oversized(bytes, answers.as_ref()),
+            Arrival::Oversized { bytes, concerns } => self.oversized(bytes, concerns),
             Arrival::Broken(reason) => tracing::warn!(%reason, "the transport broke"),
         }
     }
@@ -368,18 +368,19 @@ impl Session {
         }
     }
 
-    fn oversized(&self, bytes: u64, answers: Option<&Id>) {
+    fn oversized(&self, bytes: u64, concerns: Concerns) {
         tracing::warn!(bytes, "a message is larger than this side accepts");
-        match answers {
-            Some(id) => {
-                self.shared.pending.answer(id, Err(McpError::AnswerTooLarge { bytes }));
+        let asked = match concerns {
+            Concerns::Answer(id) => {
+                self.shared.pending.answer(&id, Err(McpError::AnswerTooLarge { bytes }));
+                return;
             }
-            None => {
-                let text = format!("a message of {bytes} bytes is larger than this side accepts");
-                let error = ErrorObject::new(INVALID_REQUEST, text);
-                let _ = self.offer(jsonrpc::error_text(None, &error), None);
-            }
-        }
+            Concerns::Request(id) => Some(id),
+            Concerns::Nobody | Concerns::Unknown => None,
+        };
+        let text = format!("a message of {bytes} bytes is larger than this side accepts");
+        let error = ErrorObject::new(INVALID_REQUEST, text);
+        let _ = self.offer(jsonrpc::error_text(asked.as_ref(), &error), asked);
     }
 }
 

@@ -1,7 +1,7 @@
 //! MCP's stdio framing: one JSON-RPC message per line, UTF-8, nothing else on the stream.
 //!
 //! Reading keeps at most one line of bounded length; a longer one is skipped while it streams by and
-//! only the id is kept, so that the request it answers can fail by name instead of by timeout. What
+//! only the id is kept, so that the request in question can fail by name instead of by timeout. What
 //! stands on a wrapped server's standard output without being JSON (banners, stray prints) is logged
 //! and dropped: it must never reach the client as if it were protocol.
 
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::channel::{Arrival, Channel, Departures};
+use crate::channel::{Arrival, Channel, Concerns, Departures};
 use crate::jsonrpc::{Malformed, Message};
 
 pub use line::{Line, Lines};
@@ -82,6 +82,7 @@ async fn read<R>(mut lines: Lines<R>, side: Side, arrived: mpsc::Sender<Arrival>
 where
     R: tokio::io::AsyncBufRead + Unpin,
 {
+    let mut cut_off = false;
     loop {
         let arrival = match lines.next().await {
             Ok(None) => return,
@@ -104,11 +105,21 @@ where
             Ok(Some(Line::NotText { .. })) => {
                 Arrival::Malformed(Malformed::NotJson("the line is not UTF-8".to_owned()))
             }
-            Ok(Some(Line::TooLong { bytes, answers })) => Arrival::Oversized { bytes, answers },
+            Ok(Some(Line::TooLong { bytes, concerns })) => {
+                // A client that waits for the answer to what nobody could read would wait for ever.
+                cut_off = side == Side::Client && concerns == Concerns::Unknown;
+                Arrival::Oversized { bytes, concerns }
+            }
             Err(error) => Arrival::Broken(error.to_string()),
         };
         let over = matches!(arrival, Arrival::Broken(_));
         if arrived.send(arrival).await.is_err() || over {
+            return;
+        }
+        if cut_off {
+            let reason = "a message was too large, and whom it concerned could not be told".to_owned();
+            // Nobody is left to tell when the session has ended by itself.
+            let _ = arrived.send(Arrival::Broken(reason)).await;
             return;
         }
     }

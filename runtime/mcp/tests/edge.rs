@@ -118,6 +118,22 @@ async fn lists_show_what_may_be_used() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_too_large_is_answered_by_its_id() {
+    let mut house = House::ready(SAFE).await;
+    let client = &mut house.client;
+    let padding = "p".repeat(chio_mcp::stdio::MAX_LINE_BYTES);
+    client
+        .send_line(&format!(
+            r#"{{"jsonrpc":"2.0","id":99,"method":"tools/call","params":{{"name":"{padding}"}}}}"#
+        ))
+        .await;
+    assert_eq!(client.answer(99).await["error"]["code"], -32600);
+    // And the session goes on.
+    client.call("echo", json!({})).await;
+    house.close().await;
+}
+
+#[tokio::test]
 async fn nothing_passes_under_an_emergency_stop() {
     let mut house = House::ready(SAFE).await;
     let client = &mut house.client;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chio_mcp::channel::{Arrival, Channel, Unsent};
+use chio_mcp::channel::{Arrival, Channel, Concerns, Unsent};
 use chio_mcp::jsonrpc::{Id, Malformed, Message};
 use chio_mcp::stdio::{self, Line, Lines, MAX_LINE_BYTES, Side};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ async fn lines(pieces: &[&[u8]]) -> Vec<String> {
         seen.push(match line {
             Line::Text(text) => text.to_owned(),
             Line::NotText { bytes } => format!("<{bytes} bytes>"),
-            Line::TooLong { bytes, answers } => format!("<{bytes} answering {answers:?}>"),
+            Line::TooLong { bytes, concerns } => format!("<{bytes} concerning {concerns:?}>"),
         });
     }
     seen
@@ -46,19 +46,21 @@ async fn lines_are_found_wherever_they_are_split() {
 }
 
 #[tokio::test]
-async fn a_line_too_long_is_skipped_and_names_whom_it_answers() {
+async fn a_line_too_long_is_skipped_and_names_whom_it_concerns() {
     let padding = "p".repeat(LIMIT);
     for (text, expected) in [
-        (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"id":8,"t":"{padding}"}}}}"#), "Some(7)"),
-        (format!(r#"{{"result":{{"t":"{padding}\\\"}},{{","id":1}},"id" : "a\"b" }}"#), r#"Some("a\"b")"#),
-        (format!(r#"{{"id":7,"method":"m","params":{{"t":"{padding}"}}}}"#), "None"),
-        (format!(r#"{{"t":"{padding}"}}"#), "None"),
-        (format!(r#"[{{"id":7}},"{padding}"]"#), "None"),
-        (format!(r#"{{"id":{},"t":1}}"#, "9".repeat(200)), "None"),
-        (format!("{padding}{padding}"), "None"),
+        (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"id":8,"t":"{padding}"}}}}"#), "Answer(7)"),
+        (format!(r#"{{"result":{{"t":"{padding}\\\"}},{{","id":1}},"id" : "a\"b" }}"#), r#"Answer("a\"b")"#),
+        (format!(r#"{{"id":7,"method":"m","params":{{"t":"{padding}"}}}}"#), "Request(7)"),
+        (format!(r#"{{"method":"m","params":{{"t":"{padding}"}}}}"#), "Nobody"),
+        (format!(r#"{{"method":"m","id":null,"params":{{"t":"{padding}"}}}}"#), "Unknown"),
+        (format!(r#"{{"t":"{padding}"}}"#), "Unknown"),
+        (format!(r#"[{{"id":7}},"{padding}"]"#), "Unknown"),
+        (format!(r#"{{"id":{},"t":1}}"#, "9".repeat(200)), "Unknown"),
+        (format!("{padding}{padding}"), "Unknown"),
     ] {
         let seen = lines(&[text.as_bytes(), b"\nnext\n"]).await;
-        assert_eq!(seen, [format!("<{} answering {expected}>", text.len()), "next".to_owned()]);
+        assert_eq!(seen, [format!("<{} concerning {expected}>", text.len()), "next".to_owned()]);
     }
 }
 
@@ -109,6 +111,24 @@ async fn garbage_of_a_server_is_dropped_and_garbage_of_a_client_is_reported() {
     assert!(matches!(client.arrivals.recv().await, Some(Arrival::Message(_))));
 }
 
+/// Who waits for an answer must not wait for ever.
+#[tokio::test]
+async fn a_client_whose_message_cannot_be_attributed_is_cut_off() {
+    for (side, over) in [(Side::Client, true), (Side::Server, false)] {
+        let (mut channel, mut ours, _pumps) = wire(side);
+        let writing = tokio::spawn(async move {
+            ours.write_all("x".repeat(MAX_LINE_BYTES + 1).as_bytes()).await.unwrap();
+            ours.write_all(b"\n{\"jsonrpc\":\"2.0\",\"method\":\"m\"}\n").await.ok();
+            ours
+        });
+        let oversized = channel.arrivals.recv().await;
+        assert!(matches!(oversized, Some(Arrival::Oversized { concerns: Concerns::Unknown, .. })));
+        assert_eq!(matches!(channel.arrivals.recv().await, Some(Arrival::Broken(_))), over);
+        drop(writing.await.unwrap());
+        assert!(channel.arrivals.recv().await.is_none());
+    }
+}
+
 #[tokio::test]
 async fn the_limit_is_sixteen_mebibytes() {
     let (mut channel, mut ours, _pumps) = wire(Side::Client);
@@ -121,8 +141,8 @@ async fn the_limit_is_sixteen_mebibytes() {
         ours
     });
     assert!(matches!(channel.arrivals.recv().await, Some(Arrival::Message(Message::Response(_)))));
-    let Some(Arrival::Oversized { bytes, answers }) = channel.arrivals.recv().await else { panic!("taken") };
-    assert_eq!((bytes, answers), (MAX_LINE_BYTES as u64 + 1, Some(Id::number(5))));
+    let Some(Arrival::Oversized { bytes, concerns }) = channel.arrivals.recv().await else { panic!("taken") };
+    assert_eq!((bytes, concerns), (MAX_LINE_BYTES as u64 + 1, Concerns::Answer(Id::number(5))));
     drop(writing.await.unwrap());
     assert!(channel.arrivals.recv().await.is_none());
 }

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-use crate::jsonrpc::Id;
+use crate::channel::Concerns;
 use crate::stdio::skim::Skim;
 
 /// Above this, the buffer of a long line is given back before the next one is read.
@@ -22,8 +22,8 @@ pub enum Line<'a> {
     TooLong {
         /// Its length, without its end.
         bytes: u64,
-        /// The request it answers, where it looked like a response.
-        answers: Option<Id>,
+        /// Whom it concerns, as far as it could be read on the way.
+        concerns: Concerns,
     },
 }
 
@@ -55,7 +55,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             self.line.clear();
             match self.fill().await? {
                 Filled::End if self.line.is_empty() => return Ok(None),
-                Filled::TooLong { bytes, answers } => return Ok(Some(Line::TooLong { bytes, answers })),
+                Filled::TooLong { bytes, concerns } => return Ok(Some(Line::TooLong { bytes, concerns })),
                 Filled::End | Filled::Line => {}
             }
             if !self.line.trim_ascii().is_empty() {
@@ -94,7 +94,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             self.reader.consume(consumed);
             if end_of_input || line_end.is_some() {
                 return Ok(match skim {
-                    Some((skim, bytes)) => Filled::TooLong { bytes, answers: skim.answers() },
+                    Some((skim, bytes)) => Filled::TooLong { bytes, concerns: skim.concerns() },
                     None if end_of_input => Filled::End,
                     None => Filled::Line,
                 });
@@ -106,5 +106,5 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 enum Filled {
     Line,
     End,
-    TooLong { bytes: u64, answers: Option<Id> },
+    TooLong { bytes: u64, concerns: Concerns },
 }

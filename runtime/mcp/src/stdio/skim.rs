@@ -1,10 +1,11 @@
-//! Reading which request a message answers that is too long to keep.
+//! Reading whom a message concerns that is too long to keep.
 //!
-//! A wrapped server may answer with more than a line may hold. The answer cannot be delivered, but
-//! the request it belongs to must fail at once and by name. This follows the text's nesting byte by
+//! A wrapped server may answer with more than a line may hold, and a client may ask with more. Neither can
+//! be delivered, but the request in question must fail at once and by name. This follows the text's nesting byte by
 //! byte and keeps the top-level `id` only; it is no validation, and a wrong guess merely names a
 //! request that is not waiting.
 
+use crate::channel::Concerns;
 use crate::jsonrpc::Id;
 
 const LONGEST_KEY: usize = 8;
@@ -27,6 +28,7 @@ pub(super) struct Skim {
     key: Vec<u8>,
     value: Vec<u8>,
     id: Option<Id>,
+    has_id: bool,
     has_method: bool,
 }
 
@@ -38,9 +40,14 @@ impl Skim {
         }
     }
 
-    /// The request that the text answers: its top-level `id`, unless it has a `method` and so asks.
-    pub(super) fn answers(self) -> Option<Id> {
-        self.id.filter(|_| !self.has_method)
+    /// Whom the text concerns, by its top-level `id` and whether it has a `method` and so asks.
+    pub(super) fn concerns(self) -> Concerns {
+        match self.id {
+            Some(id) if self.has_method => Concerns::Request(id),
+            Some(id) => Concerns::Answer(id),
+            None if self.has_method && !self.has_id => Concerns::Nobody,
+            None => Concerns::Unknown,
+        }
     }
 
     fn step(&mut self, byte: u8) {
@@ -91,8 +98,11 @@ impl Skim {
 
     fn member_ended(&mut self) {
         self.has_method |= self.key == br#""method""#;
-        if self.key == br#""id""# && self.value.len() <= LONGEST_ID {
-            self.id = std::str::from_utf8(&self.value).ok().and_then(|text| Id::from_json(text).ok());
+        if self.key == br#""id""# {
+            self.has_id = true;
+            let kept = (self.value.len() <= LONGEST_ID).then_some(self.value.as_slice());
+            let text = kept.and_then(|value| std::str::from_utf8(value).ok());
+            self.id = text.and_then(|text| Id::from_json(text).ok());
         }
         self.key.clear();
         self.value.clear();
