@@ -7,7 +7,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::{EdgeSettings, End, wrap_stdio};
@@ -21,12 +20,6 @@ use super::failure::{Answer, Failure, OrFail};
 use super::home::Home;
 use super::node::Node;
 use super::{policy, server_id, shutdown};
-
-/// How often the server is looked at until a client has initialized it.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Time for the client to finish its side of the initialization, so that the server is ready to be asked.
-const SETTLED: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct Wrap {
@@ -94,13 +87,12 @@ pub(crate) fn never_ran(command: &[OsString]) -> Failure {
 
 /// Tells which tools are offered, once a client has initialized the server.
 async fn announce(server: Arc<WrappedServer>, settings: EdgeSettings) {
-    while server.upstream().initialized().is_none() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    tokio::time::sleep(SETTLED).await;
+    server.upstream().ready().cancelled().await;
     match server.upstream().tools().await {
         Ok(tools) => {
-            let names = tools.tools().iter().map(|tool| tool.name.as_str());
+            // Whoever calls these as tasks only is not offered them: the edge has no tasks.
+            let callable = tools.tools().iter().filter(|tool| !tool.needs_task);
+            let names = callable.map(|tool| tool.name.as_str());
             eprintln!("{}", banner::tools(settings.kernel.policy(), server.id(), names));
         }
         Err(error) => tracing::debug!(%error, "the tools of the wrapped server cannot be listed"),

@@ -49,6 +49,10 @@ fn issued_inspected_verified_narrowed_and_revoked() {
     program.run(["capability", "verify", &grandchild]).expect(3);
     let verify = ["capability", "verify", &grandchild, "--ancestors", &root, "--ancestors", &child];
     program.run(verify).expect(0);
+    // A kernel of a home with this policy admits no chain as long.
+    std::fs::write(program.home().join("policy.yaml"), "kernel: { delegation_depth_limit: 1 }\n").unwrap();
+    program.run(verify).expect(2);
+    std::fs::remove_file(program.home().join("policy.yaml")).unwrap();
     let stranger = Program::new();
     stranger.run(verify).expect(3);
     let issuer = token["issuer"].as_str().unwrap();

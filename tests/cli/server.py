@@ -1,9 +1,11 @@
-"""The smallest stdio MCP server: `echo` returns its arguments, `hang` never answers, `secret` is for a policy to hide."""
+"""The smallest stdio MCP server: `echo` returns its arguments, `hang` never answers, `secret` is for a policy to hide,
+`tasked` can only be called in a way that is not offered."""
 
 import json
 import sys
 
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("echo", "hang", "secret")]
+TOOLS.append({"name": "tasked", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}})
 
 for line in sys.stdin:
     message = json.loads(line)

@@ -83,7 +83,7 @@ fn every_call_is_governed_and_leaves_a_receipt() {
     assert_eq!(denied["isError"], true);
     let receipt = denied["_meta"]["chio.dev/receiptId"].as_str().unwrap().to_owned();
     assert!(denied["content"][0]["text"].as_str().unwrap().contains(&receipt), "{denied}");
-    std::thread::sleep(Duration::from_millis(800));
+    std::thread::sleep(Duration::from_millis(300));
     let (code, told) = client.leave();
     assert_eq!(code, Some(0), "{told}");
     let lines: Vec<&str> = told.lines().collect();

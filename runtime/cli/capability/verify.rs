@@ -17,7 +17,7 @@ use crate::cli::failure::{Answer, Failure, OrFail};
 use crate::cli::home::Home;
 use crate::cli::output::{Colour, Output};
 use crate::cli::words::plain;
-use crate::cli::{input, moment, signers, store};
+use crate::cli::{input, moment, policy, signers, store};
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -91,14 +91,21 @@ impl Verify {
                 presented.push(Signed::from_text(value)?);
             }
         }
-        Ok(Known { presented, store: store::open_existing(home)? })
+        // As a kernel of this home would have it; without a policy of its own, that is the default.
+        let max_depth = match home.path() {
+            Ok(_) => policy::written(home, None)?.map(|policy| policy.delegation_depth_limit()),
+            Err(_) => None,
+        };
+        let max_depth = max_depth.unwrap_or(DEFAULT_MAX_DEPTH);
+        Ok(Known { presented, store: store::open_existing(home)?, max_depth })
     }
 }
 
-/// Tokens and revocations at hand.
+/// Tokens and revocations at hand, and the longest chain that is accepted.
 struct Known {
     presented: Vec<Signed<CapabilityToken>>,
     store: Option<SqliteStore>,
+    max_depth: usize,
 }
 
 impl Known {
@@ -123,7 +130,7 @@ impl Known {
 }
 
 fn judge(text: &str, now: u64, trusted: &[PublicKeyHex], known: &Known) -> Result<(Answer, Report), Failure> {
-    let chain = verify_chain(text, now, Some(DEFAULT_MAX_DEPTH));
+    let chain = verify_chain(text, now, Some(known.max_depth));
     let mut report = Report {
         verdict: "invalid",
         id: None,
@@ -171,7 +178,7 @@ fn judge(text: &str, now: u64, trusted: &[PublicKeyHex], known: &Known) -> Resul
             }
         }
     }
-    let (answer, verdict) = match admit(&token, &ancestors, trusted, DEFAULT_MAX_DEPTH) {
+    let (answer, verdict) = match admit(&token, &ancestors, trusted, known.max_depth) {
         Ok(()) => {
             report.admitted = Some(true);
             (Answer::Yes, "valid")
