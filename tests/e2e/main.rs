@@ -4,6 +4,8 @@
 //! servers, the stock MCP client and the published verifier are installed once ([`peers`]); where a machine cannot
 //! install them the tests that need them say so and pass, except in CI, where that is a failure.
 
+// Processes are looked for in /proc, and limits are set on running ones.
+#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
