@@ -4,6 +4,12 @@
 //! a raw synced write, a raw round trip) together with the thing itself, and the table at the end shows ratios only.
 //! `cargo bench --bench decisions` runs all of it in a few minutes; a filter runs a part.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that cannot go on has nothing to hand an error to"
+)]
+
 mod ceiling;
 mod decide;
 mod durable;

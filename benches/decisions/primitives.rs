@@ -33,7 +33,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
         b.iter(|| serde_json::from_str::<Value>(black_box(&frame)).expect("JSON"));
     });
     group.bench_function("typed frame", |b| {
-        b.iter(|| AgentMessage::from_json(black_box(&frame)).expect("a frame"))
+        b.iter(|| AgentMessage::from_json(black_box(&frame)).expect("a frame"));
     });
     group.bench_function("scan and typed frame", |b| {
         b.iter(|| {

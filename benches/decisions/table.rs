@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-/// What is divided by what: a name, then group and function of the thing and of its limit, and whether more is better
-/// (rates) or less (times).
-const ROWS: &[(&str, (&str, &str), (&str, &str))] = &[
+/// A group of measurements and one function in it.
+type Measured = (&'static str, &'static str);
+
+/// What is divided by what: a name, the thing, and its limit.
+const ROWS: &[(&str, Measured, Measured)] = &[
     (
         "canonical write / serde_json::to_vec",
         ("canonicalise", "write"),
@@ -79,7 +81,7 @@ pub(crate) fn print(results: &Path) {
 }
 
 /// Nanoseconds per iteration, as criterion wrote them down.
-fn median(results: &Path, (group, function): &(&str, &str)) -> Option<f64> {
+fn median(results: &Path, (group, function): &Measured) -> Option<f64> {
     // Criterion replaces what file names cannot hold.
     let folder = |name: &str| name.replace(['?', '"', '/', '\\', '*', '<', '>', ':', '|', '^'], "_");
     let path = results.join(folder(group)).join(folder(function)).join("new/estimates.json");

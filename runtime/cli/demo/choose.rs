@@ -141,6 +141,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that tests can write json! in place")]
     fn tool(name: &str, properties: Value, required: Value) -> Value {
         json!({"name": name, "inputSchema": {"type": "object", "properties": properties, "required": required}})
     }

@@ -22,7 +22,7 @@ fn main() {
     group.bench_function("canonical scan and from_json", |b| b.iter(|| scan_and_read(black_box(&frame))));
     let message = read(&frame);
     group.bench_function("serialize AgentMessage", |b| {
-        b.iter(|| serde_json::to_string(black_box(&message)).unwrap())
+        b.iter(|| serde_json::to_string(black_box(&message)).unwrap());
     });
     group.finish();
     criterion.final_summary();
