@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chio_config::{ChioConfig, Receipts};
+use chio_config::ChioConfig;
 
 use super::failure::{Failure, OrFail};
 use super::home::Home;
@@ -19,13 +19,5 @@ pub(crate) fn read(home: &Home) -> Result<Option<ChioConfig>, Failure> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let name = path.display().to_string();
-    let configuration = ChioConfig::parse(&text, &name, variables)?;
-    if configuration.receipts != Receipts::default() {
-        // The kernel's interval is fixed; a setting that nobody follows must not look as if it were.
-        return Err(Failure::new(format_args!(
-            "{name}: `receipts.checkpoint_interval` cannot be changed in this version"
-        ))
-        .hint("take it out; a checkpoint is signed every 100 receipts and every 10 seconds with news"));
-    }
-    Ok(Some(configuration))
+    Ok(Some(ChioConfig::parse(&text, &name, variables)?))
 }

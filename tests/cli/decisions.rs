@@ -58,7 +58,7 @@ fn a_setting_that_nobody_follows_is_refused() {
     for (text, words) in [
         ("loging: {}\n", "loging"),
         ("trusted_issuers: [abc]\n", "trusted issuer"),
-        ("receipts: {checkpoint_interval: 5}\n", "checkpoint_interval"),
+        ("receipts: {checkpoint_interval: 5}\n", "receipts"),
     ] {
         std::fs::write(&file, text).unwrap();
         let refused = program.run(start).expect(1);

@@ -34,4 +34,4 @@ pub use policy_file::{
     PolicyFile, PromptGrantRule, PromptOperation, ReadOnlyTool, ResourceGrantRule, ResourceOperation,
     ToolAccess, ToolGrantRule, ToolOperation,
 };
-pub use process_config::{ChioConfig, LogFormat, LogLevel, Logging, Receipts};
+pub use process_config::{ChioConfig, LogFormat, LogLevel, Logging};

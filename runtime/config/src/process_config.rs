@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Place};
-use crate::{Located, values, yaml};
+use crate::{Located, yaml};
 
 /// The configuration of the `chio` process, read from `$CHIO_HOME/chio.yaml` when that file exists.
 ///
@@ -17,8 +17,6 @@ use crate::{Located, values, yaml};
 pub struct ChioConfig {
     /// What is logged to standard error.
     pub logging: Logging,
-    /// How the receipt log is kept.
-    pub receipts: Receipts,
     /// Public keys, as 64 lower-case hexadecimal digits, of authorities beside the local one whose
     /// capabilities are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -62,23 +60,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-/// How the receipt log is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Receipts {
-    /// A checkpoint is signed whenever this many receipts have been added since the last one. One is also
-    /// signed every ten seconds with news, and at shutdown.
-    #[serde(deserialize_with = "values::positive")]
-    #[schemars(range(min = 1))]
-    pub checkpoint_interval: u64,
-}
-
-impl Default for Receipts {
-    fn default() -> Self {
-        Self { checkpoint_interval: 100 }
-    }
 }
 
 impl ChioConfig {

@@ -78,7 +78,7 @@ const UNAVAILABLE: &[(&str, &str, Option<&str>)] = &[
     (
         "checkpoint_batch_size",
         "option `checkpoint_batch_size`",
-        Some("set `receipts.checkpoint_interval` in chio.yaml"),
+        Some("a checkpoint is signed every 100 receipts and every ten seconds with news; remove the line"),
     ),
     (
         "hushspec",

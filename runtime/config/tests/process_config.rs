@@ -15,14 +15,10 @@ fn parse(text: &str) -> Result<ChioConfig, ConfigError> {
 fn defaults_and_values() {
     let config = parse("{}").unwrap();
     assert_eq!(config, ChioConfig::default());
-    assert_eq!(config.receipts.checkpoint_interval, 100);
     let key = "ab".repeat(32);
-    let config = parse(&format!(
-        "logging: {{level: warn, format: json}}\nreceipts:\n  checkpoint_interval: 7\ntrusted_issuers:\n  - {key}\n"
-    ))
-    .unwrap();
+    let config =
+        parse(&format!("logging: {{level: warn, format: json}}\ntrusted_issuers:\n  - {key}\n")).unwrap();
     assert_eq!((config.logging.level, config.logging.format), (LogLevel::Warn, LogFormat::Json));
-    assert_eq!(config.receipts.checkpoint_interval, 7);
     assert_eq!(config.trusted_issuers[0].value, key);
 }
 
@@ -32,8 +28,6 @@ fn variables_are_substituted() {
     assert_eq!(level("${LEVEL}"), LogLevel::Debug);
     assert_eq!(level("${MISSING:-trace}"), LogLevel::Trace);
     assert_eq!(level("${EMPTY:-error}"), LogLevel::Error);
-    let config = parse("receipts:\n  checkpoint_interval: ${N:-12}\n").unwrap();
-    assert_eq!(config.receipts.checkpoint_interval, 12);
 }
 
 #[test]
@@ -51,11 +45,11 @@ fn refusals_name_the_place_and_keep_secrets() {
         refused("trusted_issuers:\n  - ABC\n"),
         "chio.yaml:2:5: a trusted issuer is not a public key; a key is written as 64 lower-case hexadecimal digits"
     );
-    assert!(refused("receipts: {checkpoint_interval: 0}\n").starts_with("chio.yaml:1:33: "));
+    assert!(refused("logging: {level: loud}\n").starts_with("chio.yaml:1:18: "));
     assert!(refused("telemetry: {}\n").contains("section `telemetry` is not available in this version"));
     for text in [
         "logging:\n  level: ${SECRET}\n",
-        "receipts:\n  checkpoint_interval: ${SECRET}\n",
+        "logging:\n  format: ${SECRET}\n",
         "trusted_issuers: ['x', ${SECRET}]\n",
         "${SECRET}: 1\n",
         "logging: ${SECRET}\n",
