@@ -7,11 +7,8 @@ mod verify;
 
 use std::sync::Arc;
 
-use chio_core::checkpoint::build;
-use chio_core::keys::SigningKey;
-use chio_json::canonical;
-use chio_spec::KernelCheckpoint;
-use chio_store::{CheckpointInput, CheckpointSigner, Store, StoredCheckpoint};
+use chio_kernel::checkpoint_signer;
+use chio_store::{Store, StoredCheckpoint};
 use clap::Subcommand;
 
 use super::failure::{Answer, Failure};
@@ -45,21 +42,10 @@ pub(crate) fn run(command: Command, home: &Home) -> Result<Answer, Failure> {
 /// The newest checkpoint, after one was made for what none covers yet; none for an empty log.
 async fn up_to_date(home: &Home, store: &dyn Store) -> Result<Option<StoredCheckpoint>, Failure> {
     let key = Arc::new(keys::load_or_create(home, Role::Kernel)?);
-    if let Some(new) = store.checkpoint(signer(key)).await.map_err(store::explain)? {
+    if let Some(new) =
+        store.checkpoint(checkpoint_signer(key, moment::now())).await.map_err(store::explain)?
+    {
         return Ok(Some(new));
     }
     store.latest_checkpoint().await.map_err(store::explain)
-}
-
-fn signer(key: Arc<SigningKey>) -> CheckpointSigner {
-    Box::new(move |input: CheckpointInput| {
-        let previous = input
-            .previous
-            .map(|text| serde_json::from_str::<KernelCheckpoint>(&text))
-            .transpose()
-            .map_err(|error| format!("the checkpoint before cannot be read: {error}"))?;
-        let checkpoint = build(&key, previous.as_ref(), input.tree_size, input.root, moment::now())
-            .map_err(|fault| fault.to_string())?;
-        canonical::to_string(&checkpoint).map_err(|error| error.to_string())
-    })
 }

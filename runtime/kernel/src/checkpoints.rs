@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chio_core::checkpoint;
+use chio_core::keys::SigningKey;
 use chio_spec::KernelCheckpoint;
-use chio_store::{CheckpointInput, StoredCheckpoint};
+use chio_store::{CheckpointInput, CheckpointSigner, StoredCheckpoint};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,22 @@ impl Pending {
     }
 }
 
+/// What a store asks to sign its next checkpoint, with `key` and as of `now` in Unix seconds: the statement about the log
+/// as it is, chained to the checkpoint before.
+#[must_use]
+pub fn checkpoint_signer(key: Arc<SigningKey>, now: u64) -> CheckpointSigner {
+    Box::new(move |input: CheckpointInput| {
+        let previous = input
+            .previous
+            .map(|text| serde_json::from_str::<KernelCheckpoint>(&text))
+            .transpose()
+            .map_err(|error| format!("the previous checkpoint cannot be read: {error}"))?;
+        let checkpoint = checkpoint::build(&key, previous.as_ref(), input.tree_size, input.root, now)
+            .map_err(|error| error.to_string())?;
+        chio_json::canonical::to_string(&checkpoint).map_err(|error| error.to_string())
+    })
+}
+
 impl Kernel {
     /// Signs a checkpoint over everything in the log; none when the newest one covers it already.
     ///
@@ -40,19 +57,8 @@ impl Kernel {
     /// The store cannot be written, or the previous checkpoint cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<StoredCheckpoint>, KernelError> {
         self.checkpoints.receipts.store(0, Ordering::Relaxed);
-        let key = Arc::clone(&self.settings.signing_key);
-        let now = self.now();
-        let sign = move |input: CheckpointInput| {
-            let previous = input
-                .previous
-                .map(|text| serde_json::from_str::<KernelCheckpoint>(&text))
-                .transpose()
-                .map_err(|error| format!("the previous checkpoint cannot be read: {error}"))?;
-            let checkpoint = checkpoint::build(&key, previous.as_ref(), input.tree_size, input.root, now)
-                .map_err(|error| error.to_string())?;
-            chio_json::canonical::to_string(&checkpoint).map_err(|error| error.to_string())
-        };
-        Ok(self.store.checkpoint(Box::new(sign)).await?)
+        let sign = checkpoint_signer(Arc::clone(&self.settings.signing_key), self.now());
+        Ok(self.store.checkpoint(sign).await?)
     }
 
     /// Makes checkpoints until `shutdown`, and a last one then. A checkpoint that fails is tried again; receipts do not

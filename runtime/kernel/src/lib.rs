@@ -33,6 +33,7 @@ mod verdict;
 
 pub use authority::LocalAuthority;
 pub use call::{CallRequest, CallerSession, Outcome};
+pub use checkpoints::checkpoint_signer;
 pub use clock::{Clock, SystemClock};
 pub use connection::{Target, ToolCall, ToolOutput, ToolServerConnection};
 pub use error::KernelError;
