@@ -45,12 +45,12 @@ impl Specification {
     }
 
     /// The schema of a type, with the address that its references start from.
-    pub(crate) fn schema(&self, name: &str) -> (String, Value) {
+    pub(crate) fn schema(&self, name: &str) -> (String, &Value) {
         self.at(&self.types[name])
     }
 
     /// The schema that a reference points to.
-    pub(crate) fn follow(&self, from: &str, reference: &str) -> (String, Value) {
+    pub(crate) fn follow(&self, from: &str, reference: &str) -> (String, &Value) {
         let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let mut parts: Vec<&str> = from.strip_prefix(BASE).unwrap().split('/').collect();
         if !path.is_empty() {
@@ -72,7 +72,7 @@ impl Specification {
             let (file, schema) = self.at(address);
             for branch in schema["oneOf"].as_array().into_iter().flatten() {
                 let (_, branch) = self.resolved(&file, branch);
-                all.insert(format!("{name}.{}", tag_of(&branch, &schema)));
+                all.insert(format!("{name}.{}", tag_of(branch, schema)));
             }
         }
         all
@@ -82,16 +82,16 @@ impl Specification {
     pub(crate) fn examples(&self, name: &str, document: &Value, seen: &mut BTreeSet<String>) {
         let (file, schema) = self.schema(name);
         seen.insert(name.to_owned());
-        self.walk(&file, &schema, document, seen);
+        self.walk(&file, schema, document, seen);
     }
 
     fn walk(&self, file: &str, schema: &Value, document: &Value, seen: &mut BTreeSet<String>) {
         if schema["$ref"].is_string() {
             let (file, schema) = self.resolved(file, schema);
-            if let Some(name) = self.name_of(&file, &schema) {
+            if let Some(name) = self.name_of(&file, schema) {
                 seen.insert(name);
             }
-            return self.walk(&file, &schema, document, seen);
+            return self.walk(&file, schema, document, seen);
         }
         for branch in schema["oneOf"].as_array().into_iter().flatten() {
             let (branch_file, branch_schema) = self.resolved(file, branch);
@@ -100,8 +100,8 @@ impl Specification {
                 if let Some(name) = self.name_of(file, schema) {
                     seen.insert(format!("{name}.{}", document[tag].as_str().unwrap()));
                 }
-                seen.extend(self.name_of(&branch_file, &branch_schema));
-                self.walk(&branch_file, &branch_schema, document, seen);
+                seen.extend(self.name_of(&branch_file, branch_schema));
+                self.walk(&branch_file, branch_schema, document, seen);
             }
         }
         for branch in schema["anyOf"].as_array().into_iter().flatten() {
@@ -119,10 +119,10 @@ impl Specification {
         }
     }
 
-    fn resolved(&self, file: &str, schema: &Value) -> (String, Value) {
+    fn resolved<'s>(&'s self, file: &str, schema: &'s Value) -> (String, &'s Value) {
         match schema["$ref"].as_str() {
             Some(reference) => self.follow(file, reference),
-            None => (file.to_owned(), schema.clone()),
+            None => (file.to_owned(), schema),
         }
     }
 
@@ -141,19 +141,16 @@ impl Specification {
         for address in self.types.values() {
             let (file, schema) = self.at(address);
             for branch in schema["oneOf"].as_array().into_iter().flatten() {
-                let body = match branch["$ref"].as_str() {
-                    Some(reference) => self.follow(&file, reference).1,
-                    None => branch.clone(),
-                };
+                let (_, body) = self.resolved(&file, branch);
                 body["title"].as_str().map(|title| names.remove(title));
             }
         }
         names
     }
 
-    fn at(&self, address: &str) -> (String, Value) {
+    fn at(&self, address: &str) -> (String, &Value) {
         let (file, pointer) = address.split_once('#').unwrap_or((address, ""));
-        (file.to_owned(), self.files[file].pointer(pointer).unwrap().clone())
+        (file.to_owned(), self.files[file].pointer(pointer).unwrap())
     }
 }
 

@@ -36,15 +36,11 @@ impl Random {
 const BIG: u64 = 9_007_199_254_740_991;
 
 /// A document that the schema accepts.
-pub(crate) fn sound(
-    specification: &Specification,
-    (file, schema): &(String, Value),
-    random: &mut Random,
-) -> Value {
-    let nested =
-        |schema: &Value, random: &mut Random| sound(specification, &(file.clone(), schema.clone()), random);
+pub(crate) fn sound(specification: &Specification, file: &str, schema: &Value, random: &mut Random) -> Value {
+    let nested = |schema: &Value, random: &mut Random| sound(specification, file, schema, random);
     if let Some(reference) = schema["$ref"].as_str() {
-        return sound(specification, &specification.follow(file, reference), random);
+        let (file, schema) = specification.follow(file, reference);
+        return sound(specification, &file, schema, random);
     }
     for choice in ["oneOf", "anyOf"] {
         if let Some(branches) = schema[choice].as_array() {

@@ -101,10 +101,10 @@ fn compare(
     documents: usize,
     random: &mut Random,
 ) -> Tally {
-    let (schema, validator) = (specification.schema(name), specification.validator(name));
+    let ((file, schema), validator) = (specification.schema(name), specification.validator(name));
     let mut tally = Tally::default();
     while tally.documents < documents && tally.disagreements.len() < 5 {
-        let sound = documents::sound(specification, &schema, random);
+        let sound = documents::sound(specification, &file, schema, random);
         assert!(validator.is_valid(&sound), "{name}: the generator of documents is wrong: {sound}");
         tally.judge(name, &validator, decode, &sound);
         tally.judge_spellings(name, decode, &sound, random);
