@@ -143,6 +143,8 @@ mod unix {
                 self.reap();
                 let alive = self.alive();
                 if alive.is_empty() {
+                    // The last ones may have died since they were collected, and the root's status counts.
+                    self.reap();
                     return;
                 }
                 let now = Instant::now();
