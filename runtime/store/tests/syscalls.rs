@@ -104,6 +104,8 @@ fn afflicted(dir: &Path, inject: &str) -> BTreeSet<String> {
             "-e",
             &format!("inject={inject}"),
         ])
+        // A fault in the write that wakes the child's own runtime leaves it waiting for ever: one more way to die.
+        .args(["timeout", "--signal=KILL", "20"])
         .arg(std::env::current_exe().unwrap())
         .args(["as_child", "--exact", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
