@@ -5,7 +5,8 @@
 //!
 //! A folder that is found without asking must be one that we made: it belongs to the user and nobody else has rights in
 //! it. Editors start `chio wrap` in the folder of a project, and a project from elsewhere could bring a `.chio` with a
-//! policy that allows everything. What git or an archive unpacks does not have mode 0700.
+//! policy that allows everything. A usual clone does not have mode 0700; an archive can, so this narrows the gap and does
+//! not close it: who opens foreign folders sets `CHIO_HOME`.
 
 use std::fs::DirBuilder;
 use std::io;

@@ -161,6 +161,7 @@ fn path_prefix_is_not_dodged_by_the_look_of_a_uri() {
         "https://a\n/etc/passwd",
         "https://a /etc/passwd",
         "see https://a",
+        "C://Users/u/secret",
     ] {
         let arguments = serde_json::json!({"source": source, "destination": "/base/p"}).to_string();
         breaks(&under, &arguments);

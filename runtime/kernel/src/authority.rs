@@ -16,14 +16,17 @@ use uuid::Uuid;
 
 use crate::{Kernel, KernelError, Target};
 
+/// How many of the tokens of one default capability a session remembers.
+const REMEMBERED: usize = 1024;
+
 /// Issues, and renews before they expire, the capabilities of one session.
 #[derive(Debug)]
 pub struct LocalAuthority {
     key: Arc<SigningKey>,
     subject: PublicKeyHex,
     policy: Arc<EffectivePolicy>,
-    /// The current token for each default capability of the policy, by position.
-    issued: Mutex<Vec<Option<Issued>>>,
+    /// The tokens issued for each default capability of the policy, by position, oldest first.
+    issued: Mutex<Vec<Vec<Issued>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,15 +40,15 @@ impl LocalAuthority {
     /// An authority that signs with `key` for the session that holds `subject`.
     #[must_use]
     pub fn new(key: Arc<SigningKey>, policy: Arc<EffectivePolicy>, subject: PublicKeyHex) -> Self {
-        let issued = Mutex::new(vec![None; policy.default_grants().len().max(1)]);
+        let issued = Mutex::new(vec![Vec::new(); policy.default_grants().len().max(1)]);
         Self { key, subject, policy, issued }
     }
 
     /// The capability under which this session calls `target` on `server` now: the first default capability that covers
     /// it. When none does, one that does not, so that the kernel denies the call and says so in a receipt.
     ///
-    /// A capability that was revoked is not replaced as long as the session lasts: every further call presents it and is
-    /// denied.
+    /// Once any capability of the session was revoked, that one is presented as long as the session lasts, and every
+    /// further call is denied: an operator revokes the identifier that a receipt shows, renewed or not.
     ///
     /// # Errors
     /// [`KernelError::Receipt`] when the clock is beyond what a token can state.
@@ -64,9 +67,14 @@ impl LocalAuthority {
             None => (ChioScope::new(), self.policy.max_capability_ttl()),
         };
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Some(current)) = issued.get(position)
-            && (now < current.renew_at || kernel.store().first_revoked(&[current.id.as_str()]).is_some())
+        let earlier = issued.get(position).map_or(&[][..], Vec::as_slice);
+        let ids: Vec<&str> = earlier.iter().map(|issued| issued.id.as_str()).collect();
+        if let Some(revoked) = kernel.store().first_revoked(&ids)
+            && let Some(revoked) = earlier.iter().find(|issued| issued.id.as_str() == revoked)
         {
+            return Ok(revoked.token.clone());
+        }
+        if let Some(current) = earlier.last().filter(|current| now < current.renew_at) {
             return Ok(current.token.clone());
         }
         let id = CapabilityId::new(format!("cap-{}", Uuid::now_v7()))
@@ -75,7 +83,10 @@ impl LocalAuthority {
         if let Some(slot) = issued.get_mut(position) {
             // A quarter of the validity is left for calls that wait.
             let renew_at = now.saturating_add(ttl - ttl / 4);
-            *slot = Some(Issued { id, token: token.clone(), renew_at });
+            slot.push(Issued { id, token: token.clone(), renew_at });
+            // Days of renewals; what is forgotten expired long ago.
+            let surplus = slot.len().saturating_sub(REMEMBERED);
+            slot.drain(..surplus);
         }
         Ok(token)
     }

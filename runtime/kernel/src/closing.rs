@@ -117,7 +117,8 @@ impl Kernel {
         for completion in unfinished {
             match self.store.complete(completion.clone()).await {
                 // Closed means that the first attempt was durable although it was reported as failed.
-                Ok(_) | Err(StoreError::IntentClosed | StoreError::DuplicateReceipt { .. }) => {}
+                Ok(_) => self.checkpoints.note_receipt(),
+                Err(StoreError::IntentClosed | StoreError::DuplicateReceipt { .. }) => {}
                 Err(error) => {
                     tracing::warn!(receipt = completion.receipt.id.as_str(), %error, "a call is still not on record");
                     self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(completion);

@@ -21,7 +21,7 @@ impl Kernel {
     /// Closes every open intent of a kernel that is gone. Returns how many this kernel closed.
     ///
     /// # Errors
-    /// The store cannot be read or written, or an intent cannot be read.
+    /// The store cannot be read or written.
     pub async fn recover(&self) -> Result<usize, KernelError> {
         let mut closed = 0;
         for dead in self.store.dead_intents().await? {

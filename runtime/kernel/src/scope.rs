@@ -8,7 +8,7 @@ use chio_core::capability::{
 };
 use chio_core::dpop::{self, DpopFault};
 use chio_core::hash::hash_json;
-use chio_spec::{CapabilityToken, ErrorCode, Operation, ToolGrant};
+use chio_spec::{CapabilityToken, ChioScope, Constraint, ErrorCode, Operation, ToolGrant};
 use chio_store::{Charge, NonceClaim};
 
 use crate::CallRequest;
@@ -96,11 +96,20 @@ pub(crate) async fn matching_grants(
             let (token, arguments) = (token.clone(), Arc::clone(arguments));
             let (server_id, name) = (request.server_id.clone(), tool.clone());
             let evaluate = move || tool_grants(&token, server_id.as_str(), name.as_str(), &arguments);
-            offload(request.arguments.get().len(), evaluate)
+            // Compiling patterns takes its time, whatever the arguments.
+            let bytes = if has_patterns(scope) { usize::MAX } else { request.arguments.get().len() };
+            offload(bytes, evaluate)
                 .await??
                 .ok_or_else(|| out_of_scope(&format!("requested tool {} on server {server}", tool.as_str())))
         }
     }
+}
+
+fn has_patterns(scope: &ChioScope) -> bool {
+    let is_pattern = |rule: &Constraint| {
+        matches!(rule, Constraint::RegexMatch(_) | Constraint::MemoryWriteDenyPatterns(_))
+    };
+    scope.grants.iter().any(|grant| grant.constraints.iter().any(is_pattern))
 }
 
 /// The tool grants whose constraints hold; none when no grant covers the tool at all.

@@ -71,8 +71,9 @@ impl Kernel {
         if nonce.is_some() {
             progress.trail.passed(step::DPOP);
         }
-        self.target_known(request).await?;
-        progress.trail.passed(step::TOOL);
+        if self.target_known(request).await? {
+            progress.trail.passed(step::TOOL);
+        }
         self.guards(request, &arguments, view, progress).await?;
 
         let candidates = grants.into_iter().map(|grant| grant.charged(view, &ancestors)).collect();
@@ -134,7 +135,8 @@ impl Kernel {
         )
     }
 
-    async fn target_known(&self, request: &CallRequest) -> Result<(), Denial> {
+    /// True when the target exists, false when the caller left before that was known.
+    async fn target_known(&self, request: &CallRequest) -> Result<bool, Denial> {
         let server = request.server_id.as_str();
         let unknown = |reason: String| Denial::new(ErrorCode::ToolNotRegistered, step::TOOL, reason);
         let Some(connection) = self.server(&request.server_id) else {
@@ -145,15 +147,15 @@ impl Kernel {
             () = tokio::time::sleep(self.policy().tool_timeout()) => {
                 Some(Err(KernelError::ToolServerError("it did not answer in time".to_owned())))
             }
-            // Such a call is admitted, ends before it is dispatched, and its receipt says why.
-            () = request.cancel.cancelled() => Some(Ok(true)),
+            // Such a call ends before it is dispatched, and its receipt says why.
+            () = request.cancel.cancelled() => return Ok(false),
         };
         let failed = |details: String| {
             Denial::new(ErrorCode::ToolServerError, step::TOOL, "the tool server does not list its tools")
                 .with_details(details)
         };
         match asked {
-            Some(Ok(true)) => Ok(()),
+            Some(Ok(true)) => Ok(true),
             Some(Ok(false)) => Err(unknown(format!(
                 "tool {} is not registered on server {server}",
                 request.target.tool_name().as_str()

@@ -13,8 +13,8 @@ use chio_spec::{CapabilityToken, ErrorCode};
 use crate::trail::{Denial, step};
 use crate::{CallRequest, Kernel};
 
-/// Tokens per generation; two generations are kept.
-const GENERATION: usize = 4096;
+/// Tokens, and bytes of their texts, per generation; two generations are kept.
+const GENERATION: (usize, usize) = (4096, 16 << 20);
 
 /// Longest token, in bytes. It bounds what the cache holds, and what comparing scopes and compiling patterns can cost.
 const LONGEST_TOKEN: usize = 64 << 10;
@@ -28,6 +28,8 @@ pub(crate) struct TokenCache {
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<Sha256Hex, VerifiedToken>,
+    /// Bytes of the texts in `young`.
+    bytes: usize,
     old: HashMap<Sha256Hex, VerifiedToken>,
 }
 
@@ -64,9 +66,12 @@ impl Generations {
         if self.young.contains_key(&digest) {
             return;
         }
-        if self.young.len() >= GENERATION {
+        let (tokens, bytes) = GENERATION;
+        if self.young.len() >= tokens || self.bytes >= bytes {
             self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
         }
+        self.bytes += verified.signed().text().len();
         self.young.insert(digest, verified);
     }
 }

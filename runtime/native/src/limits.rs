@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerLimits {
-    /// Most connections at once; default 1024. Beyond it a connection of a stranger that waits for nothing makes way,
-    /// and when there is none, new connections wait in the system's backlog.
+    /// Most connections at once; default 1024. Beyond it the oldest connection of a stranger makes way, and
+    /// when there is none, new connections wait in the system's backlog.
     pub connections: usize,
     /// Most calls in flight on one connection; default 256, and few until a first capability has verified. Beyond it no
     /// further frame of that connection is taken until a call ends.

@@ -1,8 +1,8 @@
 //! A bound on what large incoming frames may hold together.
 //!
 //! Without it a thousand peers could each send 16 MiB less one byte and stop. Frames up to [`FREE_BYTES`] are never
-//! made to wait, so peers that hold the budget can delay other large frames only, and each of them for no longer than
-//! its frame deadline.
+//! made to wait, so peers that hold the budget can delay other large frames only: until their own frame has arrived and
+//! its call has ended, which for callers who proved nothing is a matter of seconds.
 
 use std::sync::Arc;
 

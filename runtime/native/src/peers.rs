@@ -2,8 +2,8 @@
 //!
 //! A native peer may stay silent as long as it likes, so a limit on connections alone would let anybody who can connect
 //! lock out everybody else. When the limit is reached, the oldest connection of a *stranger* makes way: one on which no
-//! capability has verified yet, an idle one before one whose calls wait to be denied. A call whose tool runs has verified
-//! its capability, so holders are never put out.
+//! capability has verified yet, whether its calls wait to be denied or it has made none. A call whose tool runs has
+//! verified its capability, so holders are never put out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,6 @@ pub(crate) struct Peer {
     /// Cancelled when the connection is to end, whoever wants it.
     pub(crate) gone: CancellationToken,
     calls: Arc<Semaphore>,
-    call_limit: usize,
     stranger_calls: Arc<Semaphore>,
 }
 
@@ -48,7 +47,7 @@ impl Peer {
         let calls = Arc::new(Semaphore::new(call_limit));
         let stranger_calls = Arc::new(Semaphore::new(STRANGER_CALLS));
         let (caller, gone) = (CallerSession::new(), CancellationToken::new());
-        Arc::new(Self { caller, gone, calls, call_limit, stranger_calls })
+        Arc::new(Self { caller, gone, calls, stranger_calls })
     }
 
     /// Waits until one more call may run on this connection.
@@ -72,10 +71,6 @@ impl Peer {
 
     fn can_make_way(&self) -> bool {
         self.is_stranger() && !self.gone.is_cancelled()
-    }
-
-    fn is_idle(&self) -> bool {
-        self.calls.available_permits() == self.call_limit
     }
 }
 
@@ -119,8 +114,7 @@ impl Peers {
 
     fn make_way(&self) {
         let present = self.lock();
-        let strangers = || present.values().filter(|peer| peer.can_make_way());
-        if let Some(stranger) = strangers().find(|peer| peer.is_idle()).or_else(|| strangers().next()) {
+        if let Some(stranger) = present.values().find(|peer| peer.can_make_way()) {
             tracing::debug!("the oldest connection without a verified capability makes way for a new one");
             stranger.gone.cancel();
         }

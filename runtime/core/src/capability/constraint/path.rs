@@ -55,9 +55,13 @@ fn is_file_uri(text: &str) -> bool {
     as_parsed(text).get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:"))
 }
 
-/// Whether the whole text is one URI with an authority, which no file system would read as a path that climbs.
+/// Whether the whole text is one URI with an authority, which no file system would read as a path that climbs. A scheme of
+/// one letter is a drive.
 fn is_uri_of_something_else(text: &str) -> bool {
-    scheme_end(text).and_then(|end| text.get(end..)).is_some_and(|rest| rest.starts_with("://"))
+    scheme_end(text)
+        .filter(|end| *end > 1)
+        .and_then(|end| text.get(end..))
+        .is_some_and(|rest| rest.starts_with("://"))
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
         && !text.split(['/', '\\']).any(|segment| segment == "..")
 }
