@@ -77,10 +77,26 @@ pub enum Concerns {
 pub struct Departure {
     /// One JSON-RPC message.
     pub text: String,
-    /// The peer's request in whose context the text is sent. stdio has one stream and ignores it; a
-    /// transport with a stream per request routes by it.
-    pub related: Option<Id>,
+    /// Which of the peer's streams the text belongs on. stdio has one stream and ignores it; a transport
+    /// with a stream per request routes by it.
+    pub route: Route,
+    /// Room in the queue's bound, given back when the departure is dropped. A transport that keeps texts
+    /// until they are delivered keeps the departure with them, and so the bound holds for them too.
     _room: OwnedSemaphorePermit,
+}
+
+/// The stream that a text belongs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    /// The answer to this request of the peer: the last text on the request's stream.
+    Answer(Id),
+    /// Belongs to this request of the peer, and to no other stream.
+    Within(Id),
+    /// The stream for what belongs to no request, if the peer has it open, else the stream of this request.
+    UnrelatedOr(Id),
+    /// The stream for what belongs to no request.
+    #[default]
+    Unrelated,
 }
 
 /// The transport's end of the outgoing queue.
@@ -125,24 +141,24 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Unsent::Closed`] when the connection is closed, before or while waiting.
-    pub async fn send(&self, text: String, related: Option<Id>) -> Result<(), Unsent> {
+    pub async fn send(&self, text: String, route: Route) -> Result<(), Unsent> {
         let acquire = Arc::clone(&self.room).acquire_many_owned(self.cost(&text));
         let room = tokio::select! {
             room = acquire => room.map_err(|_| Unsent::Closed)?,
             () = self.queue.closed() => return Err(Unsent::Closed),
         };
-        self.queue.send(Departure { text, related, _room: room }).map_err(|_| Unsent::Closed)
+        self.queue.send(Departure { text, route, _room: room }).map_err(|_| Unsent::Closed)
     }
 
     /// Queues a text if there is room now.
     ///
     /// # Errors
     /// [`Unsent`], and the text is dropped.
-    pub fn offer(&self, text: String, related: Option<Id>) -> Result<(), Unsent> {
+    pub fn offer(&self, text: String, route: Route) -> Result<(), Unsent> {
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(self.cost(&text))
             .map_err(|_| if self.queue.is_closed() { Unsent::Closed } else { Unsent::Full })?;
-        self.queue.send(Departure { text, related, _room: room }).map_err(|_| Unsent::Closed)
+        self.queue.send(Departure { text, route, _room: room }).map_err(|_| Unsent::Closed)
     }
 
     /// Waits until everything queued so far was written, or cannot be any more.

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use chio_json::Json;
 use chio_spec::ErrorCode;
 
-use crate::channel::{Arrival, Channel, Concerns, Outbox, Unsent};
+use crate::channel::{Arrival, Channel, Concerns, Outbox, Route, Unsent};
 use crate::error::{CloseReason, McpError};
 use crate::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Id, Malformed, Members, Message, Notification,
@@ -86,8 +86,8 @@ pub struct RequestOptions {
     pub cancelled: Option<Cancellation>,
     /// Asks for progress, and takes it.
     pub progress: Option<ProgressSink>,
-    /// The peer's request in whose context this one is sent.
-    pub related: Option<Id>,
+    /// Which of the peer's streams it is sent on.
+    pub route: Route,
     /// Never send `notifications/cancelled` for it, as MCP demands of `initialize`.
     pub not_cancellable: bool,
 }
@@ -142,7 +142,7 @@ impl Session {
         params: Option<&Json>,
         options: RequestOptions,
     ) -> Result<Json, McpError> {
-        let RequestOptions { timeout, cancelled, progress, related, not_cancellable } = options;
+        let RequestOptions { timeout, cancelled, progress, route, not_cancellable } = options;
         let wants_progress = progress.is_some();
         let (id, answered) = self.shared.pending.enter(self.shared.limits.waiting, progress)?;
         let guard =
@@ -152,7 +152,7 @@ impl Session {
         let text = jsonrpc::request_text(&Id::number(id), method, params);
 
         let exchange = async {
-            self.shared.outbox.send(text, related).await.map_err(|_| self.not_sent())?;
+            self.shared.outbox.send(text, route).await.map_err(|_| self.not_sent())?;
             guard.sent.store(true, Ordering::Relaxed);
             answered.await.unwrap_or_else(|_| Err(McpError::Closed(self.close_reason())))
         };
@@ -185,8 +185,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Unsent`] when the notification was dropped; it was counted.
-    pub fn notify(&self, method: &str, params: Option<&Json>, related: Option<Id>) -> Result<(), Unsent> {
-        self.offer(jsonrpc::notification_text(method, params.map(Json::get)), related)
+    pub fn notify(&self, method: &str, params: Option<&Json>, route: Route) -> Result<(), Unsent> {
+        self.offer(jsonrpc::notification_text(method, params.map(Json::get)), route)
     }
 
     /// How many texts were dropped because the peer reads too slowly.
@@ -234,8 +234,8 @@ impl Session {
         self.shared.in_work.count()
     }
 
-    fn offer(&self, text: String, related: Option<Id>) -> Result<(), Unsent> {
-        self.shared.outbox.offer(text, related).inspect_err(|unsent| {
+    fn offer(&self, text: String, route: Route) -> Result<(), Unsent> {
+        self.shared.outbox.offer(text, route).inspect_err(|unsent| {
             if *unsent == Unsent::Full && self.shared.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!("a peer does not read fast enough; notifications for it are being dropped");
             }
@@ -282,7 +282,7 @@ impl Session {
             Arrival::Malformed(malformed) => {
                 tracing::warn!(%malformed, "refused a message");
                 // Nobody can be owed this answer so much that the connection should wait for it.
-                let _ = self.offer(malformed.answer(), None);
+                let _ = self.offer(malformed.answer(), Route::Unrelated);
             }
             Arrival::Oversized { bytes, concerns } => self.oversized(bytes, concerns),
             Arrival::Broken(reason) => tracing::warn!(%reason, "the transport broke"),
@@ -304,7 +304,7 @@ impl Session {
                         chio_error(ErrorCode::KernelBusy, Some(&text), None)
                     }
                 };
-                let _ = self.offer(jsonrpc::error_text(Some(&id), &error), Some(id));
+                let _ = self.offer(jsonrpc::error_text(Some(&id), &error), Route::Answer(id));
                 return;
             }
         };
@@ -324,7 +324,7 @@ impl Session {
                     Ok(result) => jsonrpc::result_text(&id, result.get()),
                     Err(error) => jsonrpc::error_text(Some(&id), error),
                 };
-                let _ = session.shared.outbox.send(text, Some(id.clone())).await;
+                let _ = session.shared.outbox.send(text, Route::Answer(id.clone())).await;
             }
             session.shared.in_work.leave(&id);
         });
@@ -380,7 +380,8 @@ impl Session {
         };
         let text = format!("a message of {bytes} bytes is larger than this side accepts");
         let error = ErrorObject::new(INVALID_REQUEST, text);
-        let _ = self.offer(jsonrpc::error_text(asked.as_ref(), &error), asked);
+        let text = jsonrpc::error_text(asked.as_ref(), &error);
+        let _ = self.offer(text, asked.map_or(Route::Unrelated, Route::Answer));
     }
 }
 
@@ -397,7 +398,7 @@ impl Waiting<'_> {
         let was_waiting = self.session.shared.pending.forget(self.id);
         if was_waiting && self.sent.load(Ordering::Relaxed) && self.cancellable {
             let text = jsonrpc::notification_text(CANCELLED, Some(&cancelled_params(self.id, reason)));
-            let _ = self.session.offer(text, None);
+            let _ = self.session.offer(text, Route::Unrelated);
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use chio_json::Json;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Route};
 use crate::error::{CloseReason, McpError};
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, Notification, quote};
 use crate::process::{Exit, ServerCommand};
@@ -175,7 +175,7 @@ impl Upstream {
 
     /// Sends a notification as it is, unless the server does not read.
     pub fn notify(&self, method: &str, params: Option<&Json>) {
-        if let Err(unsent) = self.shared.session.notify(method, params, None) {
+        if let Err(unsent) = self.shared.session.notify(method, params, Route::Unrelated) {
             tracing::warn!(method, %unsent, "a notification did not reach the tool server");
         }
         if method == INITIALIZED {

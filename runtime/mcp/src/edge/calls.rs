@@ -6,6 +6,7 @@ use chio_json::Json;
 use chio_kernel::{CallRequest, Outcome, Target};
 use chio_spec::{ErrorCode, ToolCallResult, ToolName};
 
+use crate::channel::Route;
 use crate::connection::CallRelay;
 use crate::edge::Edge;
 use crate::edge::results::{method_error, refusal_with_receipt, tool_result, upstream_error};
@@ -162,7 +163,8 @@ impl Edge {
             let Ok(mut members) = Members::parse(progress.get()) else { return };
             members.set("progressToken", token.as_str());
             if let Ok(params) = members.to_json() {
-                let _ = client.notify("notifications/progress", Some(&params), Some(related.clone()));
+                let _ =
+                    client.notify("notifications/progress", Some(&params), Route::Within(related.clone()));
             }
         })))
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use chio_json::Json;
 
+use crate::channel::Route;
 use crate::edge::Edge;
 use crate::jsonrpc::{ErrorObject, Members, Notification};
 use crate::refusals::Refusals;
@@ -59,7 +60,7 @@ impl UpstreamEvents for FromUpstream {
         if !relayed {
             return tracing::debug!(method = %notification.method, "dropped a notification of the tool server");
         }
-        let _ = self.client.notify(&notification.method, notification.params.as_ref(), None);
+        let _ = self.client.notify(&notification.method, notification.params.as_ref(), Route::Unrelated);
     }
 }
 

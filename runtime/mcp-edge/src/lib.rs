@@ -1,0 +1,1 @@
+//! The hosted MCP edge: MCP over streamable HTTP, in front of the kernel.
