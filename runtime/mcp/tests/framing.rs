@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chio_mcp::channel::{Arrival, Channel, Concerns, Unsent};
+use chio_mcp::channel::{Arrival, Channel, Concerns, Route, Unsent};
 use chio_mcp::jsonrpc::{Id, Malformed, Message};
 use chio_mcp::stdio::{self, Line, Lines, MAX_LINE_BYTES, Side};
 use proptest::prelude::*;
@@ -150,8 +150,8 @@ async fn the_limit_is_sixteen_mebibytes() {
 #[tokio::test]
 async fn a_message_is_one_line_whatever_white_space_it_holds() {
     let (channel, mut ours, _pumps) = wire(Side::Client);
-    channel.outbox.send("{\"a\":\r\n1}".to_owned(), None).await.unwrap();
-    channel.outbox.send("{}".to_owned(), None).await.unwrap();
+    channel.outbox.send("{\"a\":\r\n1}".to_owned(), Route::Unrelated).await.unwrap();
+    channel.outbox.send("{}".to_owned(), Route::Unrelated).await.unwrap();
     let mut written = [0; 13];
     ours.read_exact(&mut written).await.unwrap();
     assert_eq!(&written, b"{\"a\":  1}\n{}\n");
@@ -163,7 +163,7 @@ async fn a_reader_that_stops_reading_fills_its_own_queue_only() {
     let text = "x".repeat(1_000);
     let mut queued = 0;
     let unsent = loop {
-        match channel.outbox.offer(text.clone(), None) {
+        match channel.outbox.offer(text.clone(), Route::Unrelated) {
             Ok(()) => queued += 1,
             Err(unsent) => break unsent,
         }
@@ -172,7 +172,7 @@ async fn a_reader_that_stops_reading_fills_its_own_queue_only() {
     // Whoever must be heard waits for room.
     let waiting = tokio::spawn({
         let outbox = channel.outbox.clone();
-        async move { outbox.send("y".repeat(20_000), None).await }
+        async move { outbox.send("y".repeat(20_000), Route::Unrelated).await }
     });
     let flushed = tokio::time::timeout(Duration::from_millis(20), channel.outbox.flushed());
     assert!(flushed.await.is_err());
@@ -184,6 +184,6 @@ async fn a_reader_that_stops_reading_fills_its_own_queue_only() {
     waiting.await.unwrap().unwrap();
     channel.outbox.flushed().await;
     drop(departures);
-    assert_eq!(channel.outbox.send(text.clone(), None).await, Err(Unsent::Closed));
-    assert_eq!(channel.outbox.offer(text, None), Err(Unsent::Closed));
+    assert_eq!(channel.outbox.send(text.clone(), Route::Unrelated).await, Err(Unsent::Closed));
+    assert_eq!(channel.outbox.offer(text, Route::Unrelated), Err(Unsent::Closed));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chio_json::Json;
-use chio_mcp::channel::{Arrival, Channel, Departures};
+use chio_mcp::channel::{Arrival, Channel, Departures, Route};
 use chio_mcp::jsonrpc::{ErrorObject, Message, Notification};
 use chio_mcp::session::{
     CancelCause, Cancellation, Driver, Handler, Incoming, Limits, RequestOptions, Session,
@@ -243,11 +243,11 @@ async fn a_peer_that_does_not_read_holds_up_nobody_else() {
     let peer = Peer::new(Limits::default(), 2_000);
     // Notifications are dropped once the queue is full, and never wait.
     let mut sent = 0;
-    while peer.session.notify("n", None, None).is_ok() {
+    while peer.session.notify("n", None, Route::Unrelated).is_ok() {
         sent += 1;
     }
     assert!(sent > 1);
-    assert!(peer.session.notify("n", None, None).is_err());
+    assert!(peer.session.notify("n", None, Route::Unrelated).is_err());
     assert_eq!(peer.session.dropped(), 2);
     // What the peer says is still taken.
     peer.says(json!({"jsonrpc": "2.0", "method": "told"})).await;
