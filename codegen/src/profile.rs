@@ -83,6 +83,9 @@ struct Reader<'a> {
     refusals: Vec<Refusal>,
 }
 
+/// What members of MCP's `_meta` begin with that are defined here.
+const META_PREFIX: &str = "chio.dev/";
+
 impl Reader<'_> {
     fn refuse(&mut self, place: &Place, reason: impl Into<String>) {
         self.refusals.push(Refusal { place: place.clone(), reason: reason.into() });
@@ -200,12 +203,15 @@ impl Reader<'_> {
     }
 
     fn field_name(&mut self, place: &Place, name: &str, idents: &mut BTreeMap<String, String>) {
-        let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        // MCP's own members are in camel case, and what is added to its `_meta` stands below a name of ours.
+        let bare = name.strip_prefix(META_PREFIX).unwrap_or(name);
+        let plain = bare.starts_with(|c: char| c.is_ascii_lowercase())
+            && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !(bare.contains('_') && bare.contains(|c: char| c.is_ascii_uppercase()));
         if !plain {
             self.refuse(
                 place,
-                format!("the field name `{name}` is not in snake case, as fields of this protocol are"),
+                format!("the field name `{name}` is neither in snake case nor in camel case, as fields of this protocol are"),
             );
         }
         if PYTHON_KEYWORDS.contains(&name) {

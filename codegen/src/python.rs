@@ -119,8 +119,6 @@ fn named(shape: &Shape) -> Option<&str> {
 }
 
 fn class(declared: &Type, object: &Struct, text: &mut String) -> Result<()> {
-    let doc = declared.doc.replace('\\', "\\\\").replace('"', "\\\"");
-    writeln!(text, "\n\nclass {}(TypedDict):\n    \"\"\"{doc}\"\"\"\n", declared.name)?;
     let mut members: Vec<(&str, String, &str)> = object
         .fields
         .iter()
@@ -130,6 +128,19 @@ fn class(declared: &Type, object: &Struct, text: &mut String) -> Result<()> {
         members.push((&tag.key, format!("Literal[{}]", string(&tag.value)), &tag.doc));
         members.sort();
     }
+    // A member whose name is no identifier can be declared in the call form only.
+    if members.iter().any(|(name, ..)| name.contains('/')) {
+        comment("", &declared.doc, text)?;
+        writeln!(text, "{0} = TypedDict(\n    \"{0}\",\n    {{", declared.name)?;
+        for (name, annotation, doc) in members {
+            comment("        ", doc, text)?;
+            writeln!(text, "        {}: {annotation},", string(name))?;
+        }
+        text.push_str("    },\n)\n");
+        return Ok(());
+    }
+    let doc = declared.doc.replace('\\', "\\\\").replace('"', "\\\"");
+    writeln!(text, "\n\nclass {}(TypedDict):\n    \"\"\"{doc}\"\"\"\n", declared.name)?;
     for (name, annotation, doc) in members {
         comment("    ", doc, text)?;
         writeln!(text, "    {name}: {annotation}")?;

@@ -135,7 +135,7 @@ fn methods(object: &Struct, idents: &[syn::Ident], types: &[RustType]) -> Vec<To
         }
         let list = matches!(&field.shape, Shape::Array { length: Length::NonEmpty | Length::Any, .. });
         values.push(if list { quote!(#ident: Vec::new()) } else { quote!(#ident: None) });
-        let setter = format_ident!("with_{}", field.name);
+        let setter = format_ident!("with_{}", ident.to_string().trim_start_matches("r#"));
         let doc = docs(&format!("Sets `{}`. {}", field.name, field.doc));
         let (parameter, value) = match (&field.shape, inner(rust)) {
             (Shape::String, _) => (quote!(impl Into<String>), quote!(Some(value.into()))),

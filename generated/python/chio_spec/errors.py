@@ -42,8 +42,24 @@ class ErrorCode(IntEnum):
     METHOD_NOT_FOUND = 1005
     #: The parameters of the method are wrong.
     INVALID_PARAMS = 1006
+    #: The session does not exist, or it has ended.
+    SESSION_NOT_FOUND = 1007
+    #: The session header, or the protocol version header, is missing or does not fit the request.
+    SESSION_HEADER_INVALID = 1008
+    #: The event to resume from is not retained.
+    REPLAY_OUT_OF_WINDOW = 1009
+    #: The session has a notification stream already.
+    STREAM_CONFLICT = 1010
     #: The caller presented no valid credentials.
     AUTH_MISSING_OR_INVALID = 1100
+    #: The request names a host or an origin that is not allowed here.
+    ORIGIN_REFUSED = 1101
+    #: The credentials are not those that the session was opened with.
+    AUTH_CONTEXT_MISMATCH = 1102
+    #: The token does not carry the scope that the request needs.
+    INSUFFICIENT_SCOPE = 1103
+    #: The caller sends more requests than it may.
+    RATE_LIMITED = 1104
     #: The capability does not allow the call.
     CAPABILITY_DENIED = 2100
     #: The capability's validity has ended.
@@ -102,6 +118,8 @@ class ErrorCode(IntEnum):
     CALL_CANCELLED = 5105
     #: The kernel ended during the call, so its outcome is unknown.
     OUTCOME_UNKNOWN = 5106
+    #: The tool server is not running, and its next start is due later.
+    SERVER_UNAVAILABLE = 5107
     #: The kernel could not go on.
     INTERNAL_ERROR = 6100
     #: More calls are waiting than the kernel accepts.
@@ -110,6 +128,8 @@ class ErrorCode(IntEnum):
     STORE_UNAVAILABLE = 6102
     #: The store does not extend the log that was stated before.
     STORE_INTEGRITY_VIOLATED = 6103
+    #: The edge holds as many sessions as it may.
+    SESSION_LIMIT_REACHED = 6104
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +237,54 @@ REGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {
             jsonrpc_code=-32602,
         ),
         ErrorEntry(
+            code=ErrorCode.SESSION_NOT_FOUND,
+            name="session_not_found",
+            category="protocol",
+            summary="The session does not exist, or it has ended.",
+            transient=False,
+            retry="reinitialize",
+            guidance="Initialize a new session.",
+            native_name=None,
+            http_status=404,
+            jsonrpc_code=-32001,
+        ),
+        ErrorEntry(
+            code=ErrorCode.SESSION_HEADER_INVALID,
+            name="session_header_invalid",
+            category="protocol",
+            summary="The session header, or the protocol version header, is missing or does not fit the request.",
+            transient=False,
+            retry="do_not_retry",
+            guidance="Send the session identifier and the protocol version that initialization gave, and neither with initialize.",
+            native_name=None,
+            http_status=400,
+            jsonrpc_code=-32600,
+        ),
+        ErrorEntry(
+            code=ErrorCode.REPLAY_OUT_OF_WINDOW,
+            name="replay_out_of_window",
+            category="protocol",
+            summary="The event to resume from is not retained.",
+            transient=False,
+            retry="reinitialize",
+            guidance="Initialize a new session, or repeat the request whose answer was lost if that is safe.",
+            native_name=None,
+            http_status=409,
+            jsonrpc_code=-32600,
+        ),
+        ErrorEntry(
+            code=ErrorCode.STREAM_CONFLICT,
+            name="stream_conflict",
+            category="protocol",
+            summary="The session has a notification stream already.",
+            transient=False,
+            retry="do_not_retry",
+            guidance="Use the open stream, or close it first.",
+            native_name=None,
+            http_status=409,
+            jsonrpc_code=-32600,
+        ),
+        ErrorEntry(
             code=ErrorCode.AUTH_MISSING_OR_INVALID,
             name="auth_missing_or_invalid",
             category="auth",
@@ -226,6 +294,54 @@ REGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {
             guidance="Acquire valid credentials or refresh the token before retrying.",
             native_name=None,
             http_status=401,
+            jsonrpc_code=-32001,
+        ),
+        ErrorEntry(
+            code=ErrorCode.ORIGIN_REFUSED,
+            name="origin_refused",
+            category="auth",
+            summary="The request names a host or an origin that is not allowed here.",
+            transient=False,
+            retry="do_not_retry",
+            guidance="Call the address that the edge was told to serve, or have the operator allow this host or origin.",
+            native_name=None,
+            http_status=403,
+            jsonrpc_code=-32001,
+        ),
+        ErrorEntry(
+            code=ErrorCode.AUTH_CONTEXT_MISMATCH,
+            name="auth_context_mismatch",
+            category="auth",
+            summary="The credentials are not those that the session was opened with.",
+            transient=False,
+            retry="reinitialize",
+            guidance="Initialize a session with these credentials.",
+            native_name=None,
+            http_status=403,
+            jsonrpc_code=-32001,
+        ),
+        ErrorEntry(
+            code=ErrorCode.INSUFFICIENT_SCOPE,
+            name="insufficient_scope",
+            category="auth",
+            summary="The token does not carry the scope that the request needs.",
+            transient=True,
+            retry="retry_after_refresh",
+            guidance="Obtain a token with the scope that the challenge names.",
+            native_name=None,
+            http_status=403,
+            jsonrpc_code=-32001,
+        ),
+        ErrorEntry(
+            code=ErrorCode.RATE_LIMITED,
+            name="rate_limited",
+            category="auth",
+            summary="The caller sends more requests than it may.",
+            transient=True,
+            retry="retry_with_backoff",
+            guidance="Wait as long as the answer says, then send less.",
+            native_name=None,
+            http_status=429,
             jsonrpc_code=-32001,
         ),
         ErrorEntry(
@@ -577,6 +693,18 @@ REGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {
             jsonrpc_code=-32013,
         ),
         ErrorEntry(
+            code=ErrorCode.SERVER_UNAVAILABLE,
+            name="server_unavailable",
+            category="tool",
+            summary="The tool server is not running, and its next start is due later.",
+            transient=True,
+            retry="retry_with_backoff",
+            guidance="Try again after the pause; if it stays so, have the operator look at the server.",
+            native_name=None,
+            http_status=503,
+            jsonrpc_code=-32013,
+        ),
+        ErrorEntry(
             code=ErrorCode.INTERNAL_ERROR,
             name="internal_error",
             category="internal",
@@ -622,6 +750,18 @@ REGISTRY: Final[dict[ErrorCode, ErrorEntry]] = {
             guidance="Have the operator run the log check and restore the newest state.",
             native_name="internal_error",
             http_status=500,
+            jsonrpc_code=-32603,
+        ),
+        ErrorEntry(
+            code=ErrorCode.SESSION_LIMIT_REACHED,
+            name="session_limit_reached",
+            category="internal",
+            summary="The edge holds as many sessions as it may.",
+            transient=True,
+            retry="retry_with_backoff",
+            guidance="End sessions that are not needed, or try again later.",
+            native_name=None,
+            http_status=503,
             jsonrpc_code=-32603,
         ),
     )

@@ -693,6 +693,56 @@ class CheckpointBody(TypedDict):
     tree_size: int
 
 
+class ChioErrorRetry(TypedDict):
+    """What a caller may do about an error."""
+
+    #: One sentence for people and models.
+    guidance: str
+    #: Retry strategy of the registry.
+    strategy: str
+
+
+class ChioErrorEntry(TypedDict):
+    """An entry of the error registry as MCP clients see it: `error.data.chioError`, and `_meta[\"chio.dev/error\"]` of a result."""
+
+    #: Category of the entry.
+    category: str
+    #: Number of the entry.
+    code: int
+    #: Name of the entry.
+    name: str
+    #: The parameter that is wrong.
+    parameter: NotRequired[str]
+    #: What to do next.
+    retry: ChioErrorRetry
+    #: Whether the same request may succeed later.
+    transient: bool
+
+
+class ChioProtocolErrorRegistry(TypedDict):
+    """The error registry in force."""
+
+    #: Its file in the specification.
+    path: str
+    #: Its schema identifier.
+    schema: str
+
+
+class ChioProtocol(TypedDict):
+    """How the hosted edge agrees on versions: `result.capabilities.experimental.chioProtocol` of an initialization."""
+
+    #: `exact_match`, or `counter_offer` where the operator chose the standard's rule.
+    compatibility: str
+    #: What becomes of other versions: `reject`, or `counter_offer`.
+    downgradeBehavior: str
+    #: Where errors are explained.
+    errorRegistry: ChioProtocolErrorRegistry
+    #: The version of this session.
+    selectedProtocolVersion: str
+    #: Every version that is supported.
+    supportedProtocolVersions: list[str]
+
+
 class ConsistencyProof(TypedDict):
     """Proof that a newer tree extends an older one (RFC 6962, section 2.1.2)."""
 
@@ -991,6 +1041,40 @@ ManifestSchema: TypeAlias = Literal[
     "chio.manifest.v1",
 ]
 
+#: What was decided about a call.
+McpDecision: TypeAlias = Literal[
+    "allow",
+    "deny",
+    "cancelled",
+    "incomplete",
+]
+
+#: What a caller may add to the `_meta` of a request to present a capability of its own. Over HTTP the headers `Chio-Capability`, `Chio-Ancestors` and `Chio-Dpop-Proof` carry the same values as base64url without padding. None of it travels on to the tool server.
+McpRequestMeta = TypedDict(
+    "McpRequestMeta",
+    {
+        #: The capabilities that this one was delegated from, root first.
+        "chio.dev/ancestors": NotRequired[list[CapabilityToken]],
+        #: The capability under which the call is made.
+        "chio.dev/capability": CapabilityToken,
+        #: Proof that the caller holds the key of the capability's subject.
+        "chio.dev/dpopProof": NotRequired[DpopProof],
+    },
+)
+
+#: What Chio adds to the `_meta` of every `tools/call` result. Other members of `_meta` are the tool server's.
+McpResultMeta = TypedDict(
+    "McpResultMeta",
+    {
+        #: What was decided.
+        "chio.dev/decision": McpDecision,
+        #: Why the call did not complete.
+        "chio.dev/error": NotRequired[ChioErrorEntry],
+        #: Identifier of the signed receipt.
+        "chio.dev/receiptId": ReceiptId,
+    },
+)
+
 
 class MerkleProof(TypedDict):
     """Audit path of one leaf (RFC 6962, section 2.1.1)."""
@@ -1001,6 +1085,33 @@ class MerkleProof(TypedDict):
     leaf_index: int
     #: Number of leaves of the tree.
     tree_size: int
+
+
+#: Name of a model.
+ModelId: TypeAlias = str
+
+#: How far a statement about a model can be relied on.
+ProvenanceClass: TypeAlias = Literal[
+    "asserted",
+    "observed",
+    "verified",
+]
+
+#: Name of a model's provider.
+ModelProvider: TypeAlias = str
+
+
+class ModelMetadata(TypedDict):
+    """What a caller of `tools/call` may say about the model behind it, as `_meta.modelMetadata` or `_meta.chioModelMetadata`. Whatever it says about provenance, the edge admits it as `asserted`."""
+
+    #: Name of the model.
+    model_id: ModelId
+    #: How far the caller says the statement can be relied on; replaced by `asserted`.
+    provenance_class: NotRequired[ProvenanceClass]
+    #: Who provides the model.
+    provider: NotRequired[ModelProvider]
+    #: Safety tier of the model.
+    safety_tier: NotRequired[SafetyTier]
 
 
 #: How calls are charged.
@@ -1023,6 +1134,30 @@ class ReceiptAttribution(TypedDict):
     issuer_key: PublicKeyHex
     #: Subject of the capability.
     subject_key: PublicKeyHex
+
+
+#: How a caller was authenticated.
+ReceiptCallerMethod: TypeAlias = Literal[
+    "anonymous",
+    "local",
+    "static_bearer",
+    "oauth_bearer",
+]
+
+
+class ReceiptCaller(TypedDict):
+    """Who called, as the surface authenticated it."""
+
+    #: Client that the caller's token was issued to.
+    client_id: NotRequired[str]
+    #: Issuer of the caller's token.
+    issuer: NotRequired[str]
+    #: How the caller was authenticated.
+    method: ReceiptCallerMethod
+    #: Stable name of the caller on this surface.
+    principal: str
+    #: Subject of the caller's token.
+    subject: NotRequired[str]
 
 
 class ReceiptError(TypedDict):
@@ -1049,6 +1184,19 @@ class ReceiptInclusionProof(TypedDict):
     receipt_seq: int
 
 
+class ReceiptModelMetadata(TypedDict):
+    """The model that asked for a call. The provenance class is what the kernel knows, never what the caller claims of itself."""
+
+    #: Name of the model.
+    model_id: ModelId
+    #: How far the statement can be relied on.
+    provenance_class: ProvenanceClass
+    #: Who provides the model.
+    provider: NotRequired[ModelProvider]
+    #: Safety tier of the model.
+    safety_tier: NotRequired[SafetyTier]
+
+
 class ReceiptRecovery(TypedDict):
     """A call whose kernel ended before the call did."""
 
@@ -1061,6 +1209,8 @@ class ReceiptRequest(TypedDict):
 
     #: Identifier that the caller gave the request.
     id: str
+    #: Session in which the request came, on surfaces that have sessions.
+    session_id: NotRequired[str]
     #: Protocol surface that received the request, for example `native` or `mcp-stdio`.
     surface: str
 
@@ -1096,8 +1246,12 @@ class ReceiptMetadata(TypedDict):
 
     #: Whose authority the call used. Left out when the token could not be read.
     attribution: NotRequired[ReceiptAttribution]
+    #: Who called, as the surface authenticated it. Left out where the surface authenticates nobody.
+    caller: NotRequired[ReceiptCaller]
     #: The exact entry of the error registry. Left out for calls that completed.
     error: NotRequired[ReceiptError]
+    #: The model that asked for the call, as far as it is known.
+    model_metadata: NotRequired[ReceiptModelMetadata]
     #: Present when the receipt closes a call whose kernel ended before it did.
     recovery: NotRequired[ReceiptRecovery]
     #: Where the request came from.

@@ -27,8 +27,24 @@ pub enum ErrorCode {
     MethodNotFound = 1005,
     /// The parameters of the method are wrong.
     InvalidParams = 1006,
+    /// The session does not exist, or it has ended.
+    SessionNotFound = 1007,
+    /// The session header, or the protocol version header, is missing or does not fit the request.
+    SessionHeaderInvalid = 1008,
+    /// The event to resume from is not retained.
+    ReplayOutOfWindow = 1009,
+    /// The session has a notification stream already.
+    StreamConflict = 1010,
     /// The caller presented no valid credentials.
     AuthMissingOrInvalid = 1100,
+    /// The request names a host or an origin that is not allowed here.
+    OriginRefused = 1101,
+    /// The credentials are not those that the session was opened with.
+    AuthContextMismatch = 1102,
+    /// The token does not carry the scope that the request needs.
+    InsufficientScope = 1103,
+    /// The caller sends more requests than it may.
+    RateLimited = 1104,
     /// The capability does not allow the call.
     CapabilityDenied = 2100,
     /// The capability's validity has ended.
@@ -87,6 +103,8 @@ pub enum ErrorCode {
     CallCancelled = 5105,
     /// The kernel ended during the call, so its outcome is unknown.
     OutcomeUnknown = 5106,
+    /// The tool server is not running, and its next start is due later.
+    ServerUnavailable = 5107,
     /// The kernel could not go on.
     InternalError = 6100,
     /// More calls are waiting than the kernel accepts.
@@ -95,6 +113,8 @@ pub enum ErrorCode {
     StoreUnavailable = 6102,
     /// The store does not extend the log that was stated before.
     StoreIntegrityViolated = 6103,
+    /// The edge holds as many sessions as it may.
+    SessionLimitReached = 6104,
 }
 
 impl ErrorCode {
@@ -107,7 +127,15 @@ impl ErrorCode {
         Self::DeserializationFailed,
         Self::MethodNotFound,
         Self::InvalidParams,
+        Self::SessionNotFound,
+        Self::SessionHeaderInvalid,
+        Self::ReplayOutOfWindow,
+        Self::StreamConflict,
         Self::AuthMissingOrInvalid,
+        Self::OriginRefused,
+        Self::AuthContextMismatch,
+        Self::InsufficientScope,
+        Self::RateLimited,
         Self::CapabilityDenied,
         Self::CapabilityExpired,
         Self::CapabilityRevoked,
@@ -137,10 +165,12 @@ impl ErrorCode {
         Self::ToolResultTooLarge,
         Self::CallCancelled,
         Self::OutcomeUnknown,
+        Self::ServerUnavailable,
         Self::InternalError,
         Self::KernelBusy,
         Self::StoreUnavailable,
         Self::StoreIntegrityViolated,
+        Self::SessionLimitReached,
     ];
     /// The number of the registry entry.
     #[must_use]
@@ -213,7 +243,15 @@ impl ErrorCode {
             1004 => Some(Self::DeserializationFailed),
             1005 => Some(Self::MethodNotFound),
             1006 => Some(Self::InvalidParams),
+            1007 => Some(Self::SessionNotFound),
+            1008 => Some(Self::SessionHeaderInvalid),
+            1009 => Some(Self::ReplayOutOfWindow),
+            1010 => Some(Self::StreamConflict),
             1100 => Some(Self::AuthMissingOrInvalid),
+            1101 => Some(Self::OriginRefused),
+            1102 => Some(Self::AuthContextMismatch),
+            1103 => Some(Self::InsufficientScope),
+            1104 => Some(Self::RateLimited),
             2100 => Some(Self::CapabilityDenied),
             2101 => Some(Self::CapabilityExpired),
             2102 => Some(Self::CapabilityRevoked),
@@ -243,10 +281,12 @@ impl ErrorCode {
             5104 => Some(Self::ToolResultTooLarge),
             5105 => Some(Self::CallCancelled),
             5106 => Some(Self::OutcomeUnknown),
+            5107 => Some(Self::ServerUnavailable),
             6100 => Some(Self::InternalError),
             6101 => Some(Self::KernelBusy),
             6102 => Some(Self::StoreUnavailable),
             6103 => Some(Self::StoreIntegrityViolated),
+            6104 => Some(Self::SessionLimitReached),
             _ => None,
         }
     }
@@ -344,6 +384,58 @@ impl ErrorCode {
                     jsonrpc_code: -32602,
                 }
             }
+            Self::SessionNotFound => {
+                &Entry {
+                    name: "session_not_found",
+                    category: Category::Protocol,
+                    summary: "The session does not exist, or it has ended.",
+                    transient: false,
+                    retry: Retry::Reinitialize,
+                    guidance: "Initialize a new session.",
+                    native_name: None,
+                    http_status: 404,
+                    jsonrpc_code: -32001,
+                }
+            }
+            Self::SessionHeaderInvalid => {
+                &Entry {
+                    name: "session_header_invalid",
+                    category: Category::Protocol,
+                    summary: "The session header, or the protocol version header, is missing or does not fit the request.",
+                    transient: false,
+                    retry: Retry::DoNotRetry,
+                    guidance: "Send the session identifier and the protocol version that initialization gave, and neither with initialize.",
+                    native_name: None,
+                    http_status: 400,
+                    jsonrpc_code: -32600,
+                }
+            }
+            Self::ReplayOutOfWindow => {
+                &Entry {
+                    name: "replay_out_of_window",
+                    category: Category::Protocol,
+                    summary: "The event to resume from is not retained.",
+                    transient: false,
+                    retry: Retry::Reinitialize,
+                    guidance: "Initialize a new session, or repeat the request whose answer was lost if that is safe.",
+                    native_name: None,
+                    http_status: 409,
+                    jsonrpc_code: -32600,
+                }
+            }
+            Self::StreamConflict => {
+                &Entry {
+                    name: "stream_conflict",
+                    category: Category::Protocol,
+                    summary: "The session has a notification stream already.",
+                    transient: false,
+                    retry: Retry::DoNotRetry,
+                    guidance: "Use the open stream, or close it first.",
+                    native_name: None,
+                    http_status: 409,
+                    jsonrpc_code: -32600,
+                }
+            }
             Self::AuthMissingOrInvalid => {
                 &Entry {
                     name: "auth_missing_or_invalid",
@@ -354,6 +446,58 @@ impl ErrorCode {
                     guidance: "Acquire valid credentials or refresh the token before retrying.",
                     native_name: None,
                     http_status: 401,
+                    jsonrpc_code: -32001,
+                }
+            }
+            Self::OriginRefused => {
+                &Entry {
+                    name: "origin_refused",
+                    category: Category::Auth,
+                    summary: "The request names a host or an origin that is not allowed here.",
+                    transient: false,
+                    retry: Retry::DoNotRetry,
+                    guidance: "Call the address that the edge was told to serve, or have the operator allow this host or origin.",
+                    native_name: None,
+                    http_status: 403,
+                    jsonrpc_code: -32001,
+                }
+            }
+            Self::AuthContextMismatch => {
+                &Entry {
+                    name: "auth_context_mismatch",
+                    category: Category::Auth,
+                    summary: "The credentials are not those that the session was opened with.",
+                    transient: false,
+                    retry: Retry::Reinitialize,
+                    guidance: "Initialize a session with these credentials.",
+                    native_name: None,
+                    http_status: 403,
+                    jsonrpc_code: -32001,
+                }
+            }
+            Self::InsufficientScope => {
+                &Entry {
+                    name: "insufficient_scope",
+                    category: Category::Auth,
+                    summary: "The token does not carry the scope that the request needs.",
+                    transient: true,
+                    retry: Retry::RetryAfterRefresh,
+                    guidance: "Obtain a token with the scope that the challenge names.",
+                    native_name: None,
+                    http_status: 403,
+                    jsonrpc_code: -32001,
+                }
+            }
+            Self::RateLimited => {
+                &Entry {
+                    name: "rate_limited",
+                    category: Category::Auth,
+                    summary: "The caller sends more requests than it may.",
+                    transient: true,
+                    retry: Retry::RetryWithBackoff,
+                    guidance: "Wait as long as the answer says, then send less.",
+                    native_name: None,
+                    http_status: 429,
                     jsonrpc_code: -32001,
                 }
             }
@@ -734,6 +878,19 @@ impl ErrorCode {
                     jsonrpc_code: -32013,
                 }
             }
+            Self::ServerUnavailable => {
+                &Entry {
+                    name: "server_unavailable",
+                    category: Category::Tool,
+                    summary: "The tool server is not running, and its next start is due later.",
+                    transient: true,
+                    retry: Retry::RetryWithBackoff,
+                    guidance: "Try again after the pause; if it stays so, have the operator look at the server.",
+                    native_name: None,
+                    http_status: 503,
+                    jsonrpc_code: -32013,
+                }
+            }
             Self::InternalError => {
                 &Entry {
                     name: "internal_error",
@@ -786,6 +943,19 @@ impl ErrorCode {
                     jsonrpc_code: -32603,
                 }
             }
+            Self::SessionLimitReached => {
+                &Entry {
+                    name: "session_limit_reached",
+                    category: Category::Internal,
+                    summary: "The edge holds as many sessions as it may.",
+                    transient: true,
+                    retry: Retry::RetryWithBackoff,
+                    guidance: "End sessions that are not needed, or try again later.",
+                    native_name: None,
+                    http_status: 503,
+                    jsonrpc_code: -32603,
+                }
+            }
         }
     }
 }
@@ -808,7 +978,15 @@ impl FromStr for ErrorCode {
             "deserialization_failed" => Ok(Self::DeserializationFailed),
             "method_not_found" => Ok(Self::MethodNotFound),
             "invalid_params" => Ok(Self::InvalidParams),
+            "session_not_found" => Ok(Self::SessionNotFound),
+            "session_header_invalid" => Ok(Self::SessionHeaderInvalid),
+            "replay_out_of_window" => Ok(Self::ReplayOutOfWindow),
+            "stream_conflict" => Ok(Self::StreamConflict),
             "auth_missing_or_invalid" => Ok(Self::AuthMissingOrInvalid),
+            "origin_refused" => Ok(Self::OriginRefused),
+            "auth_context_mismatch" => Ok(Self::AuthContextMismatch),
+            "insufficient_scope" => Ok(Self::InsufficientScope),
+            "rate_limited" => Ok(Self::RateLimited),
             "capability_denied" => Ok(Self::CapabilityDenied),
             "capability_expired" => Ok(Self::CapabilityExpired),
             "capability_revoked" => Ok(Self::CapabilityRevoked),
@@ -838,10 +1016,12 @@ impl FromStr for ErrorCode {
             "tool_result_too_large" => Ok(Self::ToolResultTooLarge),
             "call_cancelled" => Ok(Self::CallCancelled),
             "outcome_unknown" => Ok(Self::OutcomeUnknown),
+            "server_unavailable" => Ok(Self::ServerUnavailable),
             "internal_error" => Ok(Self::InternalError),
             "kernel_busy" => Ok(Self::KernelBusy),
             "store_unavailable" => Ok(Self::StoreUnavailable),
             "store_integrity_violated" => Ok(Self::StoreIntegrityViolated),
+            "session_limit_reached" => Ok(Self::SessionLimitReached),
             _ => {
                 Err(
                     InvalidValue::new(

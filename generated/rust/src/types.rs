@@ -5,6 +5,7 @@
 mod agent;
 mod capability;
 mod common;
+mod edge;
 mod error;
 mod kernel;
 mod manifest;
@@ -14,6 +15,7 @@ mod result;
 pub use agent::*;
 pub use capability::*;
 pub use common::*;
+pub use edge::*;
 pub use error::*;
 pub use kernel::*;
 pub use manifest::*;

@@ -9,7 +9,10 @@ use chio_json::{Json, MerkleHash, PublicKeyHex, Sha256Hex, SignatureHex, Signed,
 use chio_json::wire::InvalidValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{CapabilityId, ReceiptId, ServerId, SigningAlgorithm, ToolName};
+use crate::{
+    CapabilityId, ModelId, ModelProvider, ProvenanceClass, ReceiptId, SafetyTier,
+    ServerId, SigningAlgorithm, ToolName,
+};
 
 /// The signed part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -716,6 +719,157 @@ impl<'de> Deserialize<'de> for ReceiptAttribution {
     }
 }
 
+/// Who called, as the surface authenticated it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReceiptCaller {
+    /// Client that the caller's token was issued to.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub client_id: Option<String>,
+    /// Issuer of the caller's token.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub issuer: Option<String>,
+    /// How the caller was authenticated.
+    pub method: ReceiptCallerMethod,
+    /// Stable name of the caller on this surface.
+    pub principal: String,
+    /// Subject of the caller's token.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub subject: Option<String>,
+}
+
+impl ReceiptCaller {
+    /// A value of the required fields; the optional ones are absent until they are set.
+    #[must_use]
+    pub fn new(method: ReceiptCallerMethod, principal: impl Into<String>) -> Self {
+        Self {
+            client_id: None,
+            issuer: None,
+            method,
+            principal: principal.into(),
+            subject: None,
+        }
+    }
+
+    /// Sets `client_id`. Client that the caller's token was issued to.
+    #[must_use]
+    pub fn with_client_id(mut self, value: impl Into<String>) -> Self {
+        self.client_id = Some(value.into());
+        self
+    }
+
+    /// Sets `issuer`. Issuer of the caller's token.
+    #[must_use]
+    pub fn with_issuer(mut self, value: impl Into<String>) -> Self {
+        self.issuer = Some(value.into());
+        self
+    }
+
+    /// Sets `subject`. Subject of the caller's token.
+    #[must_use]
+    pub fn with_subject(mut self, value: impl Into<String>) -> Self {
+        self.subject = Some(value.into());
+        self
+    }
+}
+
+impl Serialize for ReceiptCaller {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReceiptCaller {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(wire::ObjectOnly(deserializer))
+    }
+}
+
+/// How a caller was authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReceiptCallerMethod {
+    /// `anonymous` on the wire.
+    Anonymous,
+    /// `local` on the wire.
+    Local,
+    /// `static_bearer` on the wire.
+    StaticBearer,
+    /// `oauth_bearer` on the wire.
+    OauthBearer,
+}
+
+impl ReceiptCallerMethod {
+    /// Every value, in the order of the schema.
+    pub const ALL: &'static [Self] = &[
+        Self::Anonymous,
+        Self::Local,
+        Self::StaticBearer,
+        Self::OauthBearer,
+    ];
+    /// The value as it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Local => "local",
+            Self::StaticBearer => "static_bearer",
+            Self::OauthBearer => "oauth_bearer",
+        }
+    }
+}
+
+impl fmt::Display for ReceiptCallerMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ReceiptCallerMethod {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "anonymous" => Ok(Self::Anonymous),
+            "local" => Ok(Self::Local),
+            "static_bearer" => Ok(Self::StaticBearer),
+            "oauth_bearer" => Ok(Self::OauthBearer),
+            _ => {
+                Err(
+                    InvalidValue::new(
+                        "ReceiptCallerMethod",
+                        "must be one of `anonymous`, `local`, `static_bearer`, `oauth_bearer`",
+                    ),
+                )
+            }
+        }
+    }
+}
+
+impl Serialize for ReceiptCallerMethod {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ReceiptCallerMethod {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::from_str(deserializer)
+    }
+}
+
 /// An entry of the error registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
@@ -812,6 +966,13 @@ pub struct ReceiptMetadata {
         deserialize_with = "wire::present"
     )]
     pub attribution: Option<ReceiptAttribution>,
+    /// Who called, as the surface authenticated it. Left out where the surface authenticates nobody.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub caller: Option<ReceiptCaller>,
     /// The exact entry of the error registry. Left out for calls that completed.
     #[serde(
         default,
@@ -819,6 +980,13 @@ pub struct ReceiptMetadata {
         deserialize_with = "wire::present"
     )]
     pub error: Option<ReceiptError>,
+    /// The model that asked for the call, as far as it is known.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub model_metadata: Option<ReceiptModelMetadata>,
     /// Present when the receipt closes a call whose kernel ended before it did.
     #[serde(
         default,
@@ -855,7 +1023,9 @@ impl ReceiptMetadata {
     pub fn new() -> Self {
         Self {
             attribution: None,
+            caller: None,
             error: None,
+            model_metadata: None,
             recovery: None,
             request: None,
             rule: None,
@@ -870,10 +1040,25 @@ impl ReceiptMetadata {
         self
     }
 
+    /// Sets `caller`. Who called, as the surface authenticated it. Left out where the surface
+    /// authenticates nobody.
+    #[must_use]
+    pub fn with_caller(mut self, value: ReceiptCaller) -> Self {
+        self.caller = Some(value);
+        self
+    }
+
     /// Sets `error`. The exact entry of the error registry. Left out for calls that completed.
     #[must_use]
     pub fn with_error(mut self, value: ReceiptError) -> Self {
         self.error = Some(value);
+        self
+    }
+
+    /// Sets `model_metadata`. The model that asked for the call, as far as it is known.
+    #[must_use]
+    pub fn with_model_metadata(mut self, value: ReceiptModelMetadata) -> Self {
+        self.model_metadata = Some(value);
         self
     }
 
@@ -913,6 +1098,71 @@ impl Serialize for ReceiptMetadata {
 }
 
 impl<'de> Deserialize<'de> for ReceiptMetadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(wire::ObjectOnly(deserializer))
+    }
+}
+
+/// The model that asked for a call. The provenance class is what the kernel knows, never what the
+/// caller claims of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ReceiptModelMetadata {
+    /// Name of the model.
+    pub model_id: ModelId,
+    /// How far the statement can be relied on.
+    pub provenance_class: ProvenanceClass,
+    /// Who provides the model.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub provider: Option<ModelProvider>,
+    /// Safety tier of the model.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub safety_tier: Option<SafetyTier>,
+}
+
+impl ReceiptModelMetadata {
+    /// A value of the required fields; the optional ones are absent until they are set.
+    #[must_use]
+    pub fn new(model_id: ModelId, provenance_class: ProvenanceClass) -> Self {
+        Self {
+            model_id,
+            provenance_class,
+            provider: None,
+            safety_tier: None,
+        }
+    }
+
+    /// Sets `provider`. Who provides the model.
+    #[must_use]
+    pub fn with_provider(mut self, value: ModelProvider) -> Self {
+        self.provider = Some(value);
+        self
+    }
+
+    /// Sets `safety_tier`. Safety tier of the model.
+    #[must_use]
+    pub fn with_safety_tier(mut self, value: SafetyTier) -> Self {
+        self.safety_tier = Some(value);
+        self
+    }
+}
+
+impl Serialize for ReceiptModelMetadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReceiptModelMetadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(wire::ObjectOnly(deserializer))
     }
@@ -996,18 +1246,33 @@ impl<'de> Deserialize<'de> for ReceiptRecovery {
 pub struct ReceiptRequest {
     /// Identifier that the caller gave the request.
     pub id: String,
+    /// Session in which the request came, on surfaces that have sessions.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "wire::present"
+    )]
+    pub session_id: Option<String>,
     /// Protocol surface that received the request, for example `native` or `mcp-stdio`.
     pub surface: String,
 }
 
 impl ReceiptRequest {
-    /// A value of all its fields.
+    /// A value of the required fields; the optional ones are absent until they are set.
     #[must_use]
     pub fn new(id: impl Into<String>, surface: impl Into<String>) -> Self {
         Self {
             id: id.into(),
+            session_id: None,
             surface: surface.into(),
         }
+    }
+
+    /// Sets `session_id`. Session in which the request came, on surfaces that have sessions.
+    #[must_use]
+    pub fn with_session_id(mut self, value: impl Into<String>) -> Self {
+        self.session_id = Some(value.into());
+        self
     }
 }
 
