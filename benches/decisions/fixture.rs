@@ -88,6 +88,8 @@ pub(crate) fn request(capability: Signed<CapabilityToken>, dpop_proof: Option<Dp
         capability,
         ancestors: Vec::new(),
         dpop_proof,
+        patience: Patience::Call,
+        model: None,
         server_id: server(),
         target: Target::Tool(tool()),
         arguments: arguments(),
@@ -132,7 +134,7 @@ impl ToolServerConnection for Echo {
         Ok(Vec::new())
     }
 
-    async fn knows(&self, _target: &Target) -> Result<bool, KernelError> {
+    async fn knows(&self, _target: &Target, _meta: Option<&Json>) -> Result<bool, KernelError> {
         Ok(true)
     }
 

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use chio_json::Json;
 use chio_kernel::{
     CallRequest, CallerSession, ChunkSink, Kernel, KernelError, KernelSettings, LocalAuthority, Outcome,
-    StreamLimits, SystemClock, Target, ToolCall, ToolOutput, ToolServerConnection,
+    Patience, StreamLimits, SystemClock, Target, ToolCall, ToolOutput, ToolServerConnection,
 };
-use chio_policy::EffectivePolicy;
+use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::{Decision, Receipt, ReceiptMetadata, ServerId, ToolDefinition, ToolName};
 use chio_store::{MemoryStore, Store};
 use clap::{Args, ValueHint};
@@ -138,8 +138,8 @@ async fn decide(
     }
     kernel.register(Arc::new(StandIn { id: server.clone(), tool: tool.clone() }));
     let target = Target::Tool(tool);
-    let capability =
-        LocalAuthority::new(authority, policy, subject).capability_for(&target, &server, &kernel)?;
+    let capability = LocalAuthority::new(authority, policy, subject, Identity::local())
+        .capability_for(&target, &server, &kernel)?;
     let request = CallRequest {
         request_id: "check".to_owned(),
         surface: "check",
@@ -147,6 +147,8 @@ async fn decide(
         capability,
         ancestors: Vec::new(),
         dpop_proof: None,
+        patience: Patience::Call,
+        model: None,
         server_id: server,
         target,
         arguments,

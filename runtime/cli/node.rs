@@ -12,7 +12,7 @@ use chio_kernel::{Kernel, KernelSettings, LocalAuthority, StreamLimits, SystemCl
 use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::EdgeSettings;
 use chio_mcp::upstream::Upstream;
-use chio_policy::EffectivePolicy;
+use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::ServerId;
 use chio_store::{MemoryStore, SqliteOptions, SqliteStore, Store};
 use tokio::task::JoinHandle;
@@ -94,7 +94,12 @@ impl Node {
         self.kernel.register(Arc::<WrappedServer>::clone(&server));
         // The key of the session: nobody else can use what is issued to it, because its private half is dropped here.
         let subject = keys::generate()?.public().hex();
-        let authority = LocalAuthority::new(Arc::clone(&self.authority), Arc::clone(&self.policy), subject);
+        let authority = LocalAuthority::new(
+            Arc::clone(&self.authority),
+            Arc::clone(&self.policy),
+            subject,
+            Identity::local(),
+        );
         Ok(EdgeSettings {
             kernel: Arc::clone(&self.kernel),
             server,

@@ -22,6 +22,7 @@
 
 mod error;
 mod located;
+mod mcp_config;
 mod policy_file;
 mod process_config;
 mod values;
@@ -29,9 +30,12 @@ mod yaml;
 
 pub use error::{ConfigError, Place};
 pub use located::Located;
+pub use mcp_config::{
+    McpAuth, McpConfig, McpJwt, McpLimits, McpOauth, McpStreams, ServerConfig, ServerOwner,
+};
 pub use policy_file::{
-    Capabilities, ConstraintRule, DefaultAction, DefaultCapabilities, ForbiddenPath, Guards, Kernel,
-    PolicyFile, PromptGrantRule, PromptOperation, ReadOnlyTool, ResourceGrantRule, ResourceOperation,
-    ToolAccess, ToolGrantRule, ToolOperation,
+    Capabilities, ClientRequestMethod, ClientRequestRule, ConstraintRule, DefaultAction, DefaultCapabilities,
+    ForbiddenPath, Guards, IdentityRule, Kernel, PolicyFile, PromptGrantRule, PromptOperation, ReadOnlyTool,
+    ResourceGrantRule, ResourceOperation, ToolAccess, ToolGrantRule, ToolOperation,
 };
 pub use process_config::{ChioConfig, LogFormat, LogLevel, Logging};

@@ -4,6 +4,8 @@
 //! are those of the public native policy format; `tool_timeout`, `receipt_parameter_limit` and
 //! `read_only_tools` are additions of this kernel.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,10 @@ pub struct Kernel {
     #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
     pub tool_timeout: u64,
+    /// How long, in seconds, a tool that is called as an MCP task may take.
+    #[serde(deserialize_with = "values::positive")]
+    #[schemars(range(min = 1))]
+    pub task_timeout: u64,
     /// The largest parameters, in bytes of canonical JSON, that a receipt keeps in clear. Larger ones are
     /// recorded by their SHA-256 and size. 0 keeps none.
     pub receipt_parameter_limit: u64,
@@ -56,6 +62,7 @@ impl Default for Kernel {
             max_capability_ttl: 3600,
             delegation_depth_limit: 5,
             tool_timeout: 120,
+            task_timeout: 3600,
             receipt_parameter_limit: 32 * 1024,
             read_only_tools: Vec::new(),
         }
@@ -175,6 +182,64 @@ pub enum DefaultAction {
 pub struct Capabilities {
     /// What a caller that presents no token is given.
     pub default: DefaultCapabilities,
+    /// What authenticated callers are given instead. The first entry that describes the caller decides; who is
+    /// described by none is given the default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<Located<IdentityRule>>,
+}
+
+/// What one kind of authenticated caller is given. Every condition that is written must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityRule {
+    /// The caller's name on its surface, or a prefix followed by `*`. For a caller with an OAuth token this is
+    /// `{issuer}#{subject}`, for one with a static token `static:` and a fingerprint.
+    #[serde(deserialize_with = "values::present_pattern", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1))]
+    pub principal: Option<String>,
+    /// The issuer of the caller's token.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1))]
+    pub issuer: Option<String>,
+    /// The subject of the caller's token.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1))]
+    pub subject: Option<String>,
+    /// The client that the caller's token was issued to.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1))]
+    pub client_id: Option<String>,
+    /// Scopes that the token must carry, all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Claims that the token must carry: the claim is the value, or a list that holds it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
+    /// Tools that may be called.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolGrantRule>,
+    /// Resources that may be read or subscribed to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceGrantRule>,
+    /// Prompts that may be fetched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptGrantRule>,
+    /// What tool servers may ask of the caller's client.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_requests: Vec<ClientRequestRule>,
+}
+
+impl IdentityRule {
+    /// The grants of the rule, in the form of those that everybody is given.
+    #[must_use]
+    pub fn grants(&self) -> DefaultCapabilities {
+        DefaultCapabilities {
+            tools: self.tools.clone(),
+            resources: self.resources.clone(),
+            prompts: self.prompts.clone(),
+            client_requests: self.client_requests.clone(),
+        }
+    }
 }
 
 /// The grants of a caller that presents no token. One capability is issued for each distinct `ttl`.
@@ -193,6 +258,55 @@ pub struct DefaultCapabilities {
     /// Prompts that may be fetched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<PromptGrantRule>,
+    /// What tool servers may ask of the caller's client. A grant of every tool does not cover these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_requests: Vec<ClientRequestRule>,
+}
+
+/// One kind of request that a tool server may send to the client of the caller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientRequestRule {
+    /// The server's identifier, or `*` for every server.
+    #[serde(deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
+    pub server: String,
+    /// What the server may ask.
+    pub method: ClientRequestMethod,
+    /// How long, in seconds, the capability is valid. It is renewed while the session lasts.
+    #[serde(default = "default_ttl")]
+    #[schemars(range(min = 1))]
+    pub ttl: Located<u64>,
+    /// How often the server may ask with one capability.
+    #[serde(default, deserialize_with = "values::present_positive", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1))]
+    pub max_invocations: Option<u32>,
+}
+
+/// What a tool server may ask of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ClientRequestMethod {
+    /// Have the client's model answer a prompt of the server.
+    #[serde(rename = "sampling/createMessage")]
+    Sampling,
+    /// Ask the person at the client, by a form or at a URL.
+    #[serde(rename = "elicitation/create")]
+    Elicitation,
+    /// Learn which folders the client works in.
+    #[serde(rename = "roots/list")]
+    Roots,
+}
+
+impl ClientRequestMethod {
+    /// The MCP method.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sampling => "sampling/createMessage",
+            Self::Elicitation => "elicitation/create",
+            Self::Roots => "roots/list",
+        }
+    }
 }
 
 /// One tool grant.
@@ -315,6 +429,7 @@ impl PolicyFile {
     /// key, a value of the wrong kind, or a `ttl` longer than `kernel.max_capability_ttl`.
     pub fn parse(text: &str, source_name: &str) -> Result<Self, ConfigError> {
         let policy: Self = yaml::read(text, source_name, None)?;
+        policy.check_identities(source_name)?;
         policy.check_ttls(source_name)?;
         Ok(policy)
     }
@@ -328,16 +443,40 @@ impl PolicyFile {
         yaml::write(self)
     }
 
+    /// A rule that describes everybody would silently replace the default.
+    fn check_identities(&self, source_name: &str) -> Result<(), ConfigError> {
+        let describes_nobody = |rule: &IdentityRule| {
+            rule.principal.is_none()
+                && rule.issuer.is_none()
+                && rule.subject.is_none()
+                && rule.client_id.is_none()
+                && rule.scopes.is_empty()
+                && rule.claims.is_empty()
+        };
+        match self.capabilities.identities.iter().find(|rule| describes_nobody(&rule.value)) {
+            None => Ok(()),
+            Some(rule) => Err(ConfigError::Invalid {
+                place: Place::of(source_name, rule),
+                problem: "an identity without a condition would describe every caller".to_owned(),
+                hint: Some("name a principal, issuer, subject, client_id, scope or claim; what everybody is given stands below capabilities.default".to_owned()),
+            }),
+        }
+    }
+
     fn check_ttls(&self, source_name: &str) -> Result<(), ConfigError> {
-        let default = &self.capabilities.default;
         let max = self.kernel.max_capability_ttl;
-        let ttls = (default.tools.iter().map(|grant| &grant.ttl))
-            .chain(default.resources.iter().map(|grant| &grant.ttl))
-            .chain(default.prompts.iter().map(|grant| &grant.ttl));
+        let identities = self.capabilities.identities.iter().map(|rule| rule.value.grants());
+        let ttls = identities.chain([self.capabilities.default.clone()]).flat_map(|granted| {
+            let tools = granted.tools.into_iter().map(|grant| grant.ttl);
+            tools
+                .chain(granted.resources.into_iter().map(|grant| grant.ttl))
+                .chain(granted.prompts.into_iter().map(|grant| grant.ttl))
+                .chain(granted.client_requests.into_iter().map(|grant| grant.ttl))
+        });
         for ttl in ttls {
             if ttl.value == 0 || ttl.value > max {
                 return Err(ConfigError::Invalid {
-                    place: Place::of(source_name, ttl),
+                    place: Place::of(source_name, &ttl),
                     problem: format!("a ttl of {} s is outside 1 to {max} s", ttl.value),
                     hint: Some(format!(
                         "{max} is kernel.max_capability_ttl; shorten the ttl or raise that limit"

@@ -1,11 +1,12 @@
 //! `chio.yaml`: how the `chio` process itself behaves, as opposed to what it permits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Place};
+use crate::mcp_config::{McpConfig, ServerConfig};
 use crate::{Located, yaml};
 
 /// The configuration of the `chio` process, read from `$CHIO_HOME/chio.yaml` when that file exists.
@@ -22,6 +23,11 @@ pub struct ChioConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[0-9a-f]{64}$")))]
     pub trusted_issuers: Vec<Located<String>>,
+    /// The MCP servers behind `chio mcp serve-http`, when no command and no URL is given there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Located<ServerConfig>>,
+    /// The hosted MCP edge, `chio mcp serve-http`.
+    pub mcp: McpConfig,
 }
 
 /// What is logged to standard error.
@@ -76,6 +82,7 @@ impl ChioConfig {
         variables: HashMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let config: Self = yaml::read(text, source_name, Some(variables))?;
+        config.check_servers(source_name)?;
         for issuer in &config.trusted_issuers {
             if issuer.len() != 64 || !issuer.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(ConfigError::Invalid {
@@ -86,5 +93,32 @@ impl ChioConfig {
             }
         }
         Ok(config)
+    }
+
+    fn check_servers(&self, source_name: &str) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        for server in &self.servers {
+            let fault = match (&server.value.command.is_empty(), &server.value.url) {
+                (true, None) => Some("names neither a `command` nor a `url`"),
+                (false, Some(_)) => Some("names both a `command` and a `url`"),
+                (true, Some(_)) if !server.value.env.is_empty() || server.value.cwd.is_some() => {
+                    Some("has `env` or `cwd`, which mean nothing for a `url`")
+                }
+                (false, None) if !server.value.headers.is_empty() => {
+                    Some("has `headers`, which mean nothing for a `command`")
+                }
+                _ if server.value.id == "*" => Some("cannot be named `*`, which stands for every server"),
+                _ if !seen.insert(server.value.id.as_str()) => Some("has the name of another one"),
+                _ => None,
+            };
+            if let Some(fault) = fault {
+                return Err(ConfigError::Invalid {
+                    place: Place::of(source_name, server),
+                    problem: format!("the server {:?} {fault}", server.value.id),
+                    hint: None,
+                });
+            }
+        }
+        Ok(())
     }
 }

@@ -66,6 +66,12 @@ impl<'de> Deserialize<'de> for NameOrStar {
     }
 }
 
+pub(crate) fn present_pattern<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    pattern_with_final_star(deserializer).map(Some)
+}
+
 pub(crate) fn pattern_with_final_star<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<String, D::Error> {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chio_core::capability::{CapabilityTemplate, issue, match_prompt, match_resource, match_tool_grants};
 use chio_core::keys::SigningKey;
 use chio_json::{PublicKeyHex, Signed};
-use chio_policy::EffectivePolicy;
+use chio_policy::{DefaultGrant, EffectivePolicy, Identity};
 use chio_spec::{CapabilityId, CapabilityToken, ChioScope, Operation, ServerId};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub struct LocalAuthority {
     key: Arc<SigningKey>,
     subject: PublicKeyHex,
     policy: Arc<EffectivePolicy>,
+    identity: Identity,
     /// The tokens issued for each default capability of the policy, by position, oldest first.
     issued: Mutex<Vec<Vec<Issued>>>,
 }
@@ -37,11 +38,29 @@ struct Issued {
 }
 
 impl LocalAuthority {
-    /// An authority that signs with `key` for the session that holds `subject`.
+    /// An authority that signs with `key` for the caller that holds `subject`, and gives it what the policy gives
+    /// `identity`.
     #[must_use]
-    pub fn new(key: Arc<SigningKey>, policy: Arc<EffectivePolicy>, subject: PublicKeyHex) -> Self {
-        let issued = Mutex::new(vec![Vec::new(); policy.default_grants().len().max(1)]);
-        Self { key, subject, policy, issued }
+    pub fn new(
+        key: Arc<SigningKey>,
+        policy: Arc<EffectivePolicy>,
+        subject: PublicKeyHex,
+        identity: Identity,
+    ) -> Self {
+        let issued = Mutex::new(vec![Vec::new(); policy.grants_for(&identity).len().max(1)]);
+        Self { key, subject, policy, identity, issued }
+    }
+
+    /// The scopes that are given, one for each validity.
+    #[must_use]
+    pub fn grants(&self) -> &[DefaultGrant] {
+        self.policy.grants_for(&self.identity)
+    }
+
+    /// The key that is issued to.
+    #[must_use]
+    pub fn subject(&self) -> PublicKeyHex {
+        self.subject
     }
 
     /// The capability under which this session calls `target` on `server` now: the first default capability that covers
@@ -59,7 +78,7 @@ impl LocalAuthority {
         kernel: &Kernel,
     ) -> Result<Signed<CapabilityToken>, KernelError> {
         let now = kernel.now();
-        let defaults = self.policy.default_grants();
+        let defaults = self.grants();
         let position =
             defaults.iter().position(|default| covers(&default.scope, target, server)).unwrap_or(0);
         let (scope, ttl) = match defaults.get(position) {
@@ -95,7 +114,7 @@ impl LocalAuthority {
     /// [`capability_for`](Self::capability_for) would give one that does.
     #[must_use]
     pub fn covers(&self, target: &Target, server: &ServerId) -> bool {
-        self.policy.default_grants().iter().any(|default| covers(&default.scope, target, server))
+        self.grants().iter().any(|default| covers(&default.scope, target, server))
     }
 
     fn issue(
@@ -127,5 +146,10 @@ fn covers(scope: &ChioScope, target: &Target, server: &ServerId) -> bool {
             match_resource(scope, uri, operation).is_some()
         }
         Target::Prompt { name, .. } => match_prompt(scope, name, Operation::Get).is_some(),
+        Target::ClientRequest { method } => {
+            match_tool_grants(scope, server.as_str(), method.as_str(), Operation::Invoke)
+                .iter()
+                .any(|(_, grant)| grant.tool_name == *method)
+        }
     }
 }

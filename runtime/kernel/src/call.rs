@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chio_json::{Json, PublicKeyHex, Signed};
+use chio_policy::Identity;
 use chio_spec::{
-    CapabilityId, CapabilityToken, Decision, DpopProof, ErrorCode, Receipt, ServerId, ToolCallResult,
+    CapabilityId, CapabilityToken, Decision, DpopProof, ErrorCode, ModelMetadata, Receipt, ServerId,
+    ToolCallResult,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +44,22 @@ pub struct CallRequest {
     pub result_limit: usize,
     /// Where the chunks of a stream go; without it they are collected into one array.
     pub chunks: Option<mpsc::Sender<Json>>,
+    /// How long the call may take.
+    pub patience: Patience,
+    /// The model behind the caller, as far as the caller says.
+    pub model: Option<ModelMetadata>,
     /// Cancelled by the surface when the caller cancels the call or is gone.
     pub cancel: CancellationToken,
+}
+
+/// How long a call may take before it is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as the policy gives tools.
+    #[default]
+    Call,
+    /// As long as the policy gives tasks.
+    Task,
 }
 
 /// What became of a call. Exactly one receipt stands behind every outcome.
@@ -69,6 +85,10 @@ pub struct Outcome {
 /// siblings.
 #[derive(Debug, Default)]
 pub struct CallerSession {
+    /// Who the surface says it is.
+    identity: Option<Arc<Identity>>,
+    /// The surface's name of the session.
+    session_id: Option<String>,
     subject: OnceLock<PublicKeyHex>,
     verified: Mutex<BTreeMap<CapabilityId, VerifiedEntry>>,
 }
@@ -94,6 +114,28 @@ impl CallerSession {
         let session = Self::default();
         session.bind(subject);
         Arc::new(session)
+    }
+
+    /// The session of a caller that the surface has authenticated. Receipts name both. Until
+    /// [a subject is bound](Self::and_bound_to), the first capability that verifies binds the session.
+    #[must_use]
+    pub fn of(identity: Arc<Identity>, session_id: Option<String>) -> Self {
+        Self { identity: Some(identity), session_id, ..Self::default() }
+    }
+
+    /// The same session, bound to a subject.
+    #[must_use]
+    pub fn and_bound_to(self, subject: PublicKeyHex) -> Self {
+        self.bind(subject);
+        self
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    pub(crate) fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
     }
 
     /// The subject that the session is bound to.

@@ -21,11 +21,12 @@ pub trait ToolServerConnection: Send + Sync {
     /// The tools that the server offers now.
     async fn list(&self) -> Result<Vec<ToolDefinition>, KernelError>;
 
-    /// Whether the server offers `method` of kind `target` now. Only tools can be unknown by default.
-    async fn knows(&self, target: &Target) -> Result<bool, KernelError> {
+    /// Whether the server offers `target` now, to a call with this metadata. Only tools can be unknown by default.
+    async fn knows(&self, target: &Target, meta: Option<&Json>) -> Result<bool, KernelError> {
+        let _ = meta;
         match target {
             Target::Tool(name) => Ok(self.list().await?.iter().any(|tool| tool.name == *name)),
-            Target::Resource { .. } | Target::Prompt { .. } => Ok(true),
+            Target::Resource { .. } | Target::Prompt { .. } | Target::ClientRequest { .. } => Ok(true),
         }
     }
 
@@ -79,6 +80,12 @@ pub enum Target {
         /// Name of the prompt.
         name: String,
     },
+    /// A request of the tool server to its client: needs a tool grant with `invoke` that names the method itself. A
+    /// grant of every tool does not cover it, for it is the client that acts.
+    ClientRequest {
+        /// The protocol method, for example `sampling/createMessage`; it is the receipt's `tool_name`.
+        method: ToolName,
+    },
 }
 
 impl Target {
@@ -87,7 +94,9 @@ impl Target {
     pub fn tool_name(&self) -> &ToolName {
         match self {
             Self::Tool(name) => name,
-            Self::Resource { method, .. } | Self::Prompt { method, .. } => method,
+            Self::Resource { method, .. } | Self::Prompt { method, .. } | Self::ClientRequest { method } => {
+                method
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ fn inspect(
         Target::Tool(_) => (CallKind::Tool, None),
         Target::Resource { uri, .. } => (CallKind::Resource, Some(uri.as_str())),
         Target::Prompt { .. } => (CallKind::Prompt, None),
+        Target::ClientRequest { .. } => (CallKind::ClientRequest, None),
     };
     policy.pipeline().run(&GuardCall {
         server: server.as_str(),

@@ -32,7 +32,7 @@ mod ungoverned;
 mod verdict;
 
 pub use authority::LocalAuthority;
-pub use call::{CallRequest, CallerSession, Outcome};
+pub use call::{CallRequest, CallerSession, Outcome, Patience};
 pub use checkpoints::checkpoint_signer;
 pub use clock::{Clock, SystemClock};
 pub use connection::{Target, ToolCall, ToolOutput, ToolServerConnection};

@@ -15,7 +15,7 @@ use crate::scope::Candidate;
 use crate::steps::{Cleared, revoked, stopped, validity};
 use crate::trail::{Denial, Progress, step};
 use crate::verdict::{Verdict, judge};
-use crate::{CallRequest, ChunkSink, Kernel, Outcome};
+use crate::{CallRequest, ChunkSink, Kernel, Outcome, Patience};
 
 /// How far, in seconds, the clock may go back between two calls before the kernel stops believing it.
 const CLOCK_SLACK: u64 = 60;
@@ -148,7 +148,10 @@ impl Kernel {
             limits.total_bytes = limits.total_bytes.min(request.result_limit as u64);
         }
         let chunks = ChunkSink::new(request.chunks.clone(), limits);
-        let timeout = self.policy().tool_timeout();
+        let timeout = match request.patience {
+            Patience::Call => self.policy().tool_timeout(),
+            Patience::Task => self.policy().task_timeout(),
+        };
         let stopped = || {
             let stops = self.store.stops();
             progress.agents.iter().any(|agent| stops.covers(agent))

@@ -1,14 +1,16 @@
 //! What a call leaves behind: the intent before it runs, the signed receipt after it ended.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use chio_core::capability::VerifiedToken;
 use chio_core::hash::sha256;
 use chio_core::receipt::{ReceiptDraft, action};
 use chio_json::{Json, JsonError, Sha256Hex, Signed};
+use chio_policy::Identity;
 use chio_spec::{
-    CapabilityId, CapabilityToken, Decision, ErrorCode, Receipt, ReceiptAction, ReceiptAttribution,
-    ReceiptError, ReceiptId, ReceiptMetadata, ReceiptRequest, ServerId, ToolName,
+    CapabilityId, CapabilityToken, Decision, ErrorCode, ModelMetadata, ProvenanceClass, Receipt,
+    ReceiptAction, ReceiptAttribution, ReceiptCaller, ReceiptError, ReceiptId, ReceiptMetadata,
+    ReceiptModelMetadata, ReceiptRequest, ServerId, ToolName,
 };
 use chio_store::{NewReceipt, Token};
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,9 @@ pub(crate) struct Facts {
     pub(crate) surface: &'static str,
     pub(crate) server: ServerId,
     pub(crate) tool: ToolName,
+    session_id: Option<String>,
+    caller: Option<Arc<Identity>>,
+    model: Option<ReceiptModelMetadata>,
     arguments: Json,
     /// The action as intent and receipt state it, made once.
     action: OnceLock<ReceiptAction>,
@@ -45,6 +50,9 @@ impl Facts {
             surface: request.surface,
             server: request.server_id.clone(),
             tool: request.target.tool_name().clone(),
+            session_id: request.caller.session_id().map(str::to_owned),
+            caller: request.caller.identity().cloned(),
+            model: request.model.as_ref().map(asserted),
             arguments: request.arguments.clone(),
             action: OnceLock::new(),
         }
@@ -58,6 +66,9 @@ impl Facts {
             surface: request.surface,
             server: request.server_id,
             tool: request.method,
+            session_id: None,
+            caller: None,
+            model: None,
             arguments: request.params,
             action: OnceLock::new(),
         }
@@ -77,6 +88,9 @@ impl Facts {
             request_id: self.request_id.clone(),
             server: self.server.clone(),
             tool: self.tool.clone(),
+            session_id: self.session_id.clone(),
+            caller: self.caller.clone(),
+            model: self.model.clone(),
             arguments: self.arguments.clone(),
             action: self.action.clone(),
             ..*self
@@ -92,7 +106,11 @@ impl Facts {
     }
 
     fn request(&self) -> ReceiptRequest {
-        ReceiptRequest::new(self.request_id.clone(), self.surface)
+        let request = ReceiptRequest::new(self.request_id.clone(), self.surface);
+        match &self.session_id {
+            Some(session) => request.with_session_id(session.clone()),
+            None => request,
+        }
     }
 }
 
@@ -111,6 +129,10 @@ pub(crate) struct Intent {
     pub(crate) policy_hash: Sha256Hex,
     pub(crate) attribution: Option<ReceiptAttribution>,
     pub(crate) request: ReceiptRequest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) caller: Option<ReceiptCaller>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<ReceiptModelMetadata>,
 }
 
 impl Intent {
@@ -128,6 +150,8 @@ impl Intent {
             policy_hash,
             attribution: None,
             request: ReceiptRequest::new(UNREADABLE, "recovery"),
+            caller: None,
+            model: None,
         })
     }
 }
@@ -148,6 +172,8 @@ pub(crate) fn intent(
             policy_hash: kernel.policy().hash(),
             attribution: Some(attribution(token).with_grant_index(grant_index)),
             request: facts.request(),
+            caller: facts.caller.as_deref().map(caller),
+            model: facts.model.clone(),
         };
         serde_json::to_string(&intent).map_err(|error| KernelError::Receipt(error.to_string()))
     };
@@ -170,6 +196,24 @@ pub(crate) fn attribution(token: &CapabilityToken) -> ReceiptAttribution {
     // A chain that fits in a message has fewer than 2^32 links.
     let depth = u32::try_from(token.delegation_chain.len()).unwrap_or(u32::MAX);
     ReceiptAttribution::new(depth, token.issuer, token.subject)
+}
+
+fn caller(identity: &Identity) -> ReceiptCaller {
+    let mut caller = ReceiptCaller::new(identity.method, bounded(identity.principal.clone()));
+    let bounded = |text: &String| bounded(text.clone());
+    caller.issuer = identity.issuer.as_ref().map(bounded);
+    caller.subject = identity.subject.as_ref().map(bounded);
+    caller.client_id = identity.client_id.as_ref().map(bounded);
+    caller
+}
+
+/// Whatever a caller says about the provenance of its own statement, nobody but the caller stands behind it (seed,
+/// "Model Metadata Admission").
+fn asserted(model: &ModelMetadata) -> ReceiptModelMetadata {
+    let mut asserted = ReceiptModelMetadata::new(model.model_id.clone(), ProvenanceClass::Asserted);
+    asserted.provider.clone_from(&model.provider);
+    asserted.safety_tier = model.safety_tier;
+    asserted
 }
 
 /// Arguments that cannot be canonicalised are recorded by the digest of their bytes.
@@ -201,6 +245,12 @@ impl Kernel {
         verdict: &Verdict,
     ) -> Result<Signed<Receipt>, KernelError> {
         let mut metadata = ReceiptMetadata::new().with_request(facts.request());
+        if let Some(identity) = &facts.caller {
+            metadata = metadata.with_caller(caller(identity));
+        }
+        if let Some(model) = &facts.model {
+            metadata = metadata.with_model_metadata(model.clone());
+        }
         if let Some((_, attribution)) = &progress.token {
             metadata = metadata.with_attribution(attribution.clone());
         }

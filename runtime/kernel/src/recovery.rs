@@ -48,14 +48,13 @@ impl Kernel {
         };
         let decision = Decision::Incomplete(DecisionIncomplete::new(REASON.to_owned()));
         let code = ErrorCode::OutcomeUnknown;
-        let metadata = ReceiptMetadata::new()
+        let mut metadata = ReceiptMetadata::new()
             .with_request(intent.request)
             .with_recovery(ReceiptRecovery::new(dead.admitted_at))
             .with_error(ReceiptError::new(code.number(), code.name()));
-        let metadata = match intent.attribution {
-            Some(attribution) => metadata.with_attribution(attribution),
-            None => metadata,
-        };
+        metadata.attribution = intent.attribution;
+        metadata.caller = intent.caller;
+        metadata.model_metadata = intent.model;
         let draft = ReceiptDraft {
             id: intent.receipt_id,
             timestamp: self.now(),

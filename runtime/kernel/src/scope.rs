@@ -92,10 +92,11 @@ pub(crate) async fn matching_grants(
             Some((index, _)) => Ok(found(index)),
             None => Err(out_of_scope("the requested prompt")),
         },
-        Target::Tool(tool) => {
+        Target::Tool(tool) | Target::ClientRequest { method: tool } => {
+            let exact = matches!(request.target, Target::ClientRequest { .. });
             let (token, arguments) = (token.clone(), Arc::clone(arguments));
             let (server_id, name) = (request.server_id.clone(), tool.clone());
-            let evaluate = move || tool_grants(&token, server_id.as_str(), name.as_str(), &arguments);
+            let evaluate = move || tool_grants(&token, server_id.as_str(), name.as_str(), exact, &arguments);
             // Compiling patterns takes its time, whatever the arguments.
             let bytes = if has_patterns(scope) { usize::MAX } else { request.arguments.get().len() };
             offload(bytes, evaluate)
@@ -112,14 +113,17 @@ fn has_patterns(scope: &ChioScope) -> bool {
     scope.grants.iter().any(|grant| grant.constraints.iter().any(is_pattern))
 }
 
-/// The tool grants whose constraints hold; none when no grant covers the tool at all.
+/// The tool grants whose constraints hold; none when no grant covers the tool at all. With `exact`, a grant of every
+/// tool covers nothing.
 fn tool_grants(
     token: &VerifiedToken,
     server: &str,
     tool: &str,
+    exact: bool,
     arguments: &ArgumentView,
 ) -> Result<Option<Vec<Matched>>, Denial> {
-    let grants = match_tool_grants(&token.token().scope, server, tool, Operation::Invoke);
+    let mut grants = match_tool_grants(&token.token().scope, server, tool, Operation::Invoke);
+    grants.retain(|(_, grant)| !exact || grant.tool_name.as_str() == tool);
     let mut broken = None;
     let mut matched = Vec::with_capacity(grants.len());
     for (index, grant) in grants {

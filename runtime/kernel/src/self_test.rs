@@ -23,8 +23,8 @@ use chio_store::{Revocation, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CallRequest, CallerSession, ChunkSink, Kernel, KernelError, KernelSettings, Outcome, StreamLimits,
-    SystemClock, Target, ToolCall, ToolOutput, ToolServerConnection,
+    CallRequest, CallerSession, ChunkSink, Kernel, KernelError, KernelSettings, Outcome, Patience,
+    StreamLimits, SystemClock, Target, ToolCall, ToolOutput, ToolServerConnection,
 };
 
 const NAME: &str = "canary";
@@ -117,6 +117,8 @@ fn request(capability: Signed<CapabilityToken>) -> Result<CallRequest, KernelErr
         capability,
         ancestors: Vec::new(),
         dpop_proof: None,
+        patience: Patience::Call,
+        model: None,
         server_id: server()?,
         target: Target::Tool(tool()?),
         arguments: Json::null(),

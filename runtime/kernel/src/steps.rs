@@ -143,7 +143,7 @@ impl Kernel {
             return Err(unknown(format!("tool server {server} is not registered")));
         };
         let asked = tokio::select! {
-            asked = without_panic(connection.knows(&request.target)) => asked,
+            asked = without_panic(connection.knows(&request.target, request.meta.as_ref())) => asked,
             () = tokio::time::sleep(self.policy().tool_timeout()) => {
                 Some(Err(KernelError::ToolServerError("it did not answer in time".to_owned())))
             }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chio_kernel::{CallerSession, LocalAuthority, Target};
+use chio_policy::Identity;
 use chio_spec::{Decision, ErrorCode, ServerId, ToolName};
 use chio_store::Revocation;
 use fixture::*;
@@ -24,7 +25,12 @@ const GRANTING: &str =
     "capabilities: { default: { tools: [{ server: '*', tool: '*', operations: [invoke], ttl: 300 }] } }\n";
 
 fn authority(f: &Fixture) -> LocalAuthority {
-    LocalAuthority::new(Arc::new(issuer()), Arc::clone(f.kernel.policy()), agent().public().hex())
+    LocalAuthority::new(
+        Arc::new(issuer()),
+        Arc::clone(f.kernel.policy()),
+        agent().public().hex(),
+        Identity::local(),
+    )
 }
 
 fn target() -> (Target, ServerId) {

@@ -89,6 +89,9 @@ impl WrappedServer {
                 params.set("arguments", call.arguments.get());
                 ("tools/call", params)
             }
+            Target::ClientRequest { .. } => {
+                return Err(broken("its client cannot be asked here".to_owned()));
+            }
             Target::Resource { method, .. } | Target::Prompt { method, .. } => {
                 let params = Members::parse(call.arguments.get())
                     .map_err(|error| broken(format!("the parameters cannot be read: {error}")))?;
@@ -120,7 +123,7 @@ impl ToolServerConnection for WrappedServer {
         Ok(list.tools().iter().filter_map(definition).collect())
     }
 
-    async fn knows(&self, target: &Target) -> Result<bool, KernelError> {
+    async fn knows(&self, target: &Target, _meta: Option<&Json>) -> Result<bool, KernelError> {
         match target {
             Target::Tool(name) => {
                 let list = self.upstream.tools().await.map_err(|error| kernel_error(&error))?;
@@ -132,6 +135,7 @@ impl ToolServerConnection for WrappedServer {
             }
             Target::Resource { method, .. } => Ok(RESOURCE_METHODS.contains(&method.as_str())),
             Target::Prompt { method, .. } => Ok(PROMPT_METHODS.contains(&method.as_str())),
+            Target::ClientRequest { .. } => Ok(false),
         }
     }
 

@@ -169,7 +169,7 @@ async fn the_kernel_sees_what_can_be_granted() {
         (Target::Prompt { method: name("prompts/get"), name: String::new() }, true),
         (Target::Prompt { method: name("sampling/createMessage"), name: String::new() }, false),
     ] {
-        assert_eq!(server.knows(&target).await.unwrap(), known, "{target:?}");
+        assert_eq!(server.knows(&target, None).await.unwrap(), known, "{target:?}");
     }
 }
 

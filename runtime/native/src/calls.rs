@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chio_json::{Json, Signed};
-use chio_kernel::{CallRequest, Kernel, Outcome, Target};
+use chio_kernel::{CallRequest, Kernel, Outcome, Patience, Target};
 use chio_spec::{
     KernelMessage, Receipt, RequestId, ResultErr, ToolCallChunk, ToolCallError, ToolCallRequest,
     ToolCallResponse, ToolCallResult,
@@ -70,6 +70,8 @@ fn call_request(
         capability: request.capability_token,
         ancestors: request.ancestors,
         dpop_proof: request.dpop_proof,
+        patience: Patience::Call,
+        model: None,
         server_id: request.server_id,
         target: Target::Tool(request.tool),
         arguments: request.params,

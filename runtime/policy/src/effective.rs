@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use chio_config::{ForbiddenPath, Kernel, Located, PolicyFile, ToolGrantRule, ToolOperation};
+use chio_config::{
+    ForbiddenPath, Kernel, Located, PolicyFile, PromptGrantRule, ResourceGrantRule, ToolGrantRule,
+    ToolOperation,
+};
 use chio_json::{Sha256Hex, canonical};
 use chio_spec::ReceiptRule;
 use serde::Serialize;
@@ -12,7 +15,7 @@ use serde::Serialize;
 use crate::grants::{DefaultGrant, default_grants};
 use crate::paths::Protected;
 use crate::tool_access::default_action;
-use crate::{ForbiddenPathGuard, Guard, Pipeline, PolicyError, ToolAccessGuard};
+use crate::{ForbiddenPathGuard, Guard, Identity, Pipeline, PolicyError, ToolAccessGuard};
 
 /// The safe preset, embedded and read like any other policy.
 const SAFE_PRESET: &str = include_str!("../presets/safe.yaml");
@@ -35,6 +38,8 @@ pub struct EffectivePolicy {
     yaml: String,
     hash: Sha256Hex,
     default_grants: Vec<DefaultGrant>,
+    /// The grants of each identity, in the order of the policy.
+    identity_grants: Vec<Vec<DefaultGrant>>,
     pipeline: Pipeline,
 }
 
@@ -101,6 +106,9 @@ impl EffectivePolicy {
         let grants = &policy.capabilities.default;
         Ok(Self {
             default_grants: default_grants(grants, name.unwrap_or(SAFE_PRESET_NAME))?,
+            identity_grants: (policy.capabilities.identities.iter())
+                .map(|rule| default_grants(&rule.value.grants(), name.unwrap_or(SAFE_PRESET_NAME)))
+                .collect::<Result<_, _>>()?,
             hash: identity(&policy, &protected)?,
             yaml: printed(&policy, &protected)?,
             source,
@@ -146,6 +154,17 @@ impl EffectivePolicy {
         &self.default_grants
     }
 
+    /// What this caller is given when it presents no token: the grants of the first identity that describes it, else
+    /// the default.
+    #[must_use]
+    pub fn grants_for(&self, identity: &Identity) -> &[DefaultGrant] {
+        let rules = self.policy.capabilities.identities.iter();
+        rules
+            .zip(&self.identity_grants)
+            .find(|(rule, _)| identity.is_described_by(&rule.value))
+            .map_or(&self.default_grants, |(_, grants)| grants)
+    }
+
     /// Whether the operator vouches that the tool changes nothing, so that no intent is needed before it is called.
     #[must_use]
     pub fn is_read_only(&self, server: &str, tool: &str) -> bool {
@@ -172,6 +191,12 @@ impl EffectivePolicy {
     #[must_use]
     pub fn tool_timeout(&self) -> Duration {
         Duration::from_secs(self.kernel().tool_timeout)
+    }
+
+    /// How long a tool that is called as a task may take.
+    #[must_use]
+    pub fn task_timeout(&self) -> Duration {
+        Duration::from_secs(self.kernel().task_timeout)
     }
 
     /// The largest parameters, in bytes of canonical JSON, that a receipt keeps in clear.
@@ -266,9 +291,11 @@ fn identity(policy: &PolicyFile, protected: &[Protected]) -> Result<Sha256Hex, P
     policy.kernel.read_only_tools.sort();
     policy.kernel.read_only_tools.dedup();
     let default = &mut policy.capabilities.default;
-    default.tools.iter_mut().for_each(|grant| sorted(&mut grant.operations));
-    default.resources.iter_mut().for_each(|grant| sorted(&mut grant.operations));
-    default.prompts.iter_mut().for_each(|grant| sorted(&mut grant.operations));
+    sort_operations(&mut default.tools, &mut default.resources, &mut default.prompts);
+    for rule in &mut policy.capabilities.identities {
+        let rule = &mut rule.value;
+        sort_operations(&mut rule.tools, &mut rule.resources, &mut rule.prompts);
+    }
     let text = match protected {
         [] => canonical::to_string(&policy)?,
         folders => {
@@ -277,6 +304,16 @@ fn identity(policy: &PolicyFile, protected: &[Protected]) -> Result<Sha256Hex, P
         }
     };
     Ok(chio_core::hash::sha256(text.as_bytes()))
+}
+
+fn sort_operations(
+    tools: &mut [ToolGrantRule],
+    resources: &mut [ResourceGrantRule],
+    prompts: &mut [PromptGrantRule],
+) {
+    tools.iter_mut().for_each(|grant| sorted(&mut grant.operations));
+    resources.iter_mut().for_each(|grant| sorted(&mut grant.operations));
+    prompts.iter_mut().for_each(|grant| sorted(&mut grant.operations));
 }
 
 fn sorted<T: Ord>(list: &mut Vec<T>) {

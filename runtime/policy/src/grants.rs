@@ -1,10 +1,11 @@
 //! What a caller without a token is given: scopes from the policy's default capabilities.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use chio_config::{
-    ConstraintRule, DefaultCapabilities, Located, Place, PromptOperation, ResourceOperation, ToolGrantRule,
-    ToolOperation,
+    ClientRequestRule, ConstraintRule, DefaultCapabilities, Located, Place, PromptOperation,
+    ResourceOperation, ToolGrantRule, ToolOperation,
 };
 use chio_spec::{
     ChioScope, Constraint, Operation, PromptGrant, ResourceGrant, ServerId, ToolGrant, ToolName,
@@ -54,6 +55,9 @@ pub(crate) fn default_grants(
         let grant = PromptGrant::new(operations.collect(), rule.prompt.clone());
         by_ttl.entry(rule.ttl.value).or_default().prompts.push(grant);
     }
+    for rule in &default.client_requests {
+        by_ttl.entry(rule.ttl.value).or_default().tools.push(client_request_grant(rule, source)?);
+    }
     let grant = |(ttl, parts): (u64, Parts)| DefaultGrant {
         ttl,
         scope: ChioScope::new()
@@ -64,20 +68,33 @@ pub(crate) fn default_grants(
     Ok(by_ttl.into_iter().map(grant).collect())
 }
 
-fn tool_grant(rule: &ToolGrantRule, source: &str) -> Result<ToolGrant, PolicyError> {
-    let unusable = |problem: String| PolicyError::Grant {
+/// A tool grant under the method's own name, which no grant of every tool stands in for.
+fn client_request_grant(rule: &ClientRequestRule, source: &str) -> Result<ToolGrant, PolicyError> {
+    let server = name(ServerId::new(rule.server.as_str()), "server", &rule.server, source)?;
+    let method = rule.method.as_str();
+    let tool = name(ToolName::new(method), "method", method, source)?;
+    let grant = ToolGrant::new(vec![Operation::Invoke], server, tool);
+    Ok(match rule.max_invocations {
+        Some(max) => grant.with_max_invocations(max),
+        None => grant,
+    })
+}
+
+fn name<T, E: Display>(read: Result<T, E>, what: &str, text: &str, source: &str) -> Result<T, PolicyError> {
+    read.map_err(|error| PolicyError::Grant {
         place: Place { file: source.to_owned(), line: 0, column: 0 },
-        problem,
-    };
+        problem: format!("the {what} {text:?} cannot be granted: {error}"),
+    })
+}
+
+fn tool_grant(rule: &ToolGrantRule, source: &str) -> Result<ToolGrant, PolicyError> {
     let operations = rule.operations.iter().map(|operation| match operation {
         ToolOperation::Invoke => Operation::Invoke,
         ToolOperation::ReadResult => Operation::ReadResult,
         ToolOperation::Delegate => Operation::Delegate,
     });
-    let server = ServerId::new(rule.server.as_str())
-        .map_err(|error| unusable(format!("the server {:?} cannot be granted: {error}", rule.server)))?;
-    let tool = ToolName::new(rule.tool.as_str())
-        .map_err(|error| unusable(format!("the tool {:?} cannot be granted: {error}", rule.tool)))?;
+    let server = name(ServerId::new(rule.server.as_str()), "server", &rule.server, source)?;
+    let tool = name(ToolName::new(rule.tool.as_str()), "tool", &rule.tool, source)?;
     let constraints = rule.constraints.iter().map(|constraint| read_constraint(constraint, source));
     let mut grant = ToolGrant::new(operations.collect(), server, tool)
         .with_constraints(constraints.collect::<Result<Vec<_>, _>>()?);

@@ -53,6 +53,8 @@ pub enum CallKind {
     Resource,
     /// A prompt.
     Prompt,
+    /// A request of a tool server to its client.
+    ClientRequest,
 }
 
 /// What a guard decided.

@@ -100,7 +100,7 @@ impl Guard for ToolAccessGuard {
                     return Ok(denied("the tool is not permitted by policy", &self.default_rule, details));
                 }
             },
-            CallKind::Resource | CallKind::Prompt => "no tool is called".to_owned(),
+            CallKind::Resource | CallKind::Prompt | CallKind::ClientRequest => "no tool is called".to_owned(),
         };
         if let Some((max, rule)) = &self.max_args_size
             && u64::try_from(call.args_size).unwrap_or(u64::MAX) > *max

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use chio_json::Json;
-use chio_kernel::{CallRequest, Outcome, Target};
+use chio_kernel::{CallRequest, Outcome, Patience, Target};
 use chio_spec::{ErrorCode, ToolCallResult, ToolName};
 
 use crate::channel::Route;
@@ -137,6 +137,8 @@ impl Edge {
             capability,
             ancestors: Vec::new(),
             dpop_proof: None,
+            patience: Patience::Call,
+            model: None,
             server_id,
             target,
             arguments,

@@ -11,7 +11,7 @@ use chio_mcp::edge::{Edge, EdgeSettings, End};
 use chio_mcp::process::ServerCommand;
 use chio_mcp::stdio::{self, Side};
 use chio_mcp::upstream::Upstream;
-use chio_policy::EffectivePolicy;
+use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::{Receipt, ServerId};
 use chio_store::{SqliteOptions, SqliteStore, Store};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl House {
         let settings = EdgeSettings {
             kernel,
             server: Arc::clone(&server),
-            authority: Arc::new(LocalAuthority::new(key, policy, subject)),
+            authority: Arc::new(LocalAuthority::new(key, policy, subject, Identity::local())),
             subject,
             surface: "mcp-stdio",
         };
