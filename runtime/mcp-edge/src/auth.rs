@@ -14,8 +14,12 @@
 
 mod bearer;
 mod config;
-mod failure;
+pub(crate) mod failure;
 mod identity;
+mod jwks;
+pub(crate) mod jwt;
+pub(crate) mod keys;
+mod resource;
 pub(crate) mod url;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +29,17 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue};
 use chio_core::hash::sha256;
 use chio_json::Sha256Hex;
+use chio_kernel::Clock;
 
 pub use config::{Approval, AuthConfig, JwksSource, JwtConfig, Method, OauthConfig};
 pub use failure::{AuthError, AuthFailure};
 pub use identity::{AuthMethod, Identity};
 
+use crate::oauth::AuthorizationServer;
 use failure::Fault;
+use jwks::Jwks;
+use jwt::{Claims, Expected, Unverified};
+use resource::Resource;
 
 /// Permits everything that only looks.
 pub const SCOPE_READ: &str = "chio.read";
@@ -46,17 +55,11 @@ pub struct Authentication {
     verifier: Verifier,
 }
 
-/// The protected resource: the MCP endpoint of this edge.
-struct Resource {
-    /// `{public_url}/mcp`.
-    url: String,
-    /// Where its metadata is (RFC 9728).
-    metadata_url: String,
-}
-
 enum Verifier {
     Nobody,
     Static { digest: Sha256Hex, identity: Identity },
+    Jwt { issuer: String, audience: String, jwks: Arc<Jwks>, clock: Arc<dyn Clock> },
+    Oauth(Arc<AuthorizationServer>),
 }
 
 impl Authentication {
@@ -85,6 +88,7 @@ impl Authentication {
             .find(|address| !address.ip().is_loopback())
             .map(ToString::to_string)
             .or_else(|| (!url::is_loopback(&public)).then(|| base.clone()));
+        let mut resource = Resource::new(&base);
         let verifier = match config.method {
             Method::None => match open_at {
                 Some(at) => return Err(AuthError::OpenToOthers { at }),
@@ -97,11 +101,25 @@ impl Authentication {
                 let digest = sha256(token.as_bytes());
                 Verifier::Static { digest, identity: static_identity(&digest) }
             }
-            Method::Jwt(_) | Method::Oauth(_) => todo!(),
-        };
-        let resource = Resource {
-            url: format!("{base}/mcp"),
-            metadata_url: format!("{base}/.well-known/oauth-protected-resource/mcp"),
+            Method::Jwt(jwt) => {
+                url::trusted(&jwt.issuer).map_err(|why| AuthError::BadUrl {
+                    role: "the issuer",
+                    text: jwt.issuer.clone(),
+                    why,
+                })?;
+                resource.publish(&jwt.issuer);
+                let audience = jwt.audience.unwrap_or_else(|| resource.url().to_owned());
+                let jwks = Jwks::new(jwt.jwks, Arc::clone(&config.clock))?;
+                Verifier::Jwt { issuer: jwt.issuer, audience, jwks, clock: config.clock }
+            }
+            Method::Oauth(oauth) => {
+                if let (Approval::Automatic, Some(at)) = (&oauth.approval, open_at) {
+                    return Err(AuthError::ApprovesOthers { at });
+                }
+                resource.publish(&base);
+                let url = resource.url().to_owned();
+                Verifier::Oauth(AuthorizationServer::new(oauth, base, url, config.clock)?)
+            }
         };
         Ok(Arc::new(Authentication { resource, verifier }))
     }
@@ -124,6 +142,28 @@ impl Authentication {
                     Err(self.refuse(Fault::Invalid("the token is not the one that the edge was given")))
                 }
             }
+            Verifier::Jwt { .. } | Verifier::Oauth(_) => {
+                let claims = match bearer::token(headers) {
+                    Ok(token) => self.verify(token).await,
+                    Err(fault) => Err(fault),
+                };
+                claims.and_then(|claims| claims.identity()).map_err(|fault| self.refuse(fault))
+            }
+        }
+    }
+
+    /// The claims of a token that is good.
+    async fn verify(&self, token: &str) -> Result<Claims, Fault> {
+        match &self.verifier {
+            Verifier::Jwt { issuer, audience, jwks, clock } => {
+                let unverified = Unverified::read(token)?;
+                let key = jwks.key(unverified.key_id.as_deref(), unverified.algorithm).await?;
+                let claims = unverified.verify(&key)?;
+                claims.check(&Expected { issuer, audience, now: clock.now() })?;
+                Ok(claims)
+            }
+            Verifier::Oauth(server) => server.verify(token),
+            Verifier::Nobody | Verifier::Static { .. } => Err(Fault::Missing),
         }
     }
 
@@ -139,7 +179,7 @@ impl Authentication {
         if identity.method != AuthMethod::OauthBearer || identity.scopes.contains(needed) {
             return Ok(());
         }
-        Err(self.refuse(Fault::Scope))
+        Err(AuthFailure::new(Fault::Scope, self.resource.insufficient(&identity.scopes, needed)))
     }
 
     /// The routes of authentication itself: the metadata of the protected resource and, when it is built in, the
@@ -147,13 +187,18 @@ impl Authentication {
     /// behind the same checks of `Host` and `Origin` as everything else.
     #[must_use]
     pub fn routes(&self) -> Router {
-        Router::new()
+        match &self.verifier {
+            Verifier::Nobody | Verifier::Static { .. } => Router::new(),
+            Verifier::Jwt { .. } => self.resource.routes(),
+            Verifier::Oauth(server) => self.resource.routes().merge(server.routes()),
+        }
     }
 
     fn refuse(&self, fault: Fault) -> AuthFailure {
         let challenge = match &self.verifier {
             Verifier::Nobody => None,
             Verifier::Static { .. } => Some(HeaderValue::from_static("Bearer")),
+            Verifier::Jwt { .. } | Verifier::Oauth(_) => self.resource.challenge(fault),
         };
         AuthFailure::new(fault, challenge)
     }

@@ -1,0 +1,96 @@
+//! The code by which the operator, and nobody else, approves.
+//!
+//! It is shown on the operator's terminal and typed into the consent page. A code approves once; then the next one is
+//! shown. So a code that stands in a scroll-back or a log is worth nothing, and a page that somebody else opened
+//! cannot be approved by them. Fifty random bits and a bound on wrong guesses make guessing hopeless.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chio_core::hash::sha256;
+use chio_json::Sha256Hex;
+
+use super::secret::{self, NoRandomness};
+
+/// Digits that cannot be mistaken for one another (Crockford's base 32).
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Wrong guesses within one window.
+const MOST_GUESSES: u32 = 20;
+/// Length of a window, in seconds.
+const WINDOW: u64 = 60;
+
+/// The code that is good at present.
+pub(super) struct OneTimeCode {
+    announce: Arc<dyn Fn(&str) + Send + Sync>,
+    state: Mutex<State>,
+}
+
+struct State {
+    digest: Sha256Hex,
+    window_start: u64,
+    wrong: u32,
+}
+
+/// What became of a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guess {
+    /// It was the code, which is spent now.
+    Right,
+    /// It was not.
+    Wrong,
+    /// Too many were wrong just now, so this one was not looked at.
+    TooMany,
+}
+
+impl OneTimeCode {
+    /// Makes the first code and shows it.
+    pub(super) fn new(announce: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, NoRandomness> {
+        let code = fresh()?;
+        announce(&code);
+        let state = State { digest: digest(&code), window_start: 0, wrong: 0 };
+        Ok(Self { announce, state: Mutex::new(state) })
+    }
+
+    /// Compares a guess with the code; the right one is spent, and the next one shown.
+    pub(super) fn guess(&self, guess: &str, now: u64) -> Result<Guess, NoRandomness> {
+        let next = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if now < state.window_start || now - state.window_start >= WINDOW {
+                (state.window_start, state.wrong) = (now, 0);
+            }
+            if state.wrong >= MOST_GUESSES {
+                return Ok(Guess::TooMany);
+            }
+            if digest(guess) != state.digest {
+                state.wrong += 1;
+                return Ok(Guess::Wrong);
+            }
+            let next = fresh()?;
+            state.digest = digest(&next);
+            next
+        };
+        (self.announce)(&next);
+        Ok(Guess::Right)
+    }
+}
+
+fn fresh() -> Result<String, NoRandomness> {
+    let mut code = String::with_capacity(11);
+    for (position, byte) in secret::bytes::<10>()?.into_iter().enumerate() {
+        if position == 5 {
+            code.push('-');
+        }
+        code.extend(DIGITS.get(usize::from(byte & 31)).copied().map(char::from));
+    }
+    Ok(code)
+}
+
+/// The digest of what was typed, however it was typed.
+fn digest(typed: &str) -> Sha256Hex {
+    let plain: String = typed
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(64)
+        .map(|digit| digit.to_ascii_uppercase())
+        .collect();
+    sha256(plain.as_bytes())
+}

@@ -1,0 +1,52 @@
+//! How many failures one peer may cause before it has to wait. The secrets here cannot be guessed anyway; the limit keeps a
+//! broken or hostile client from turning the edge into its signature oven.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::ConnectInfo;
+use axum::http::Extensions;
+
+/// Failures within one window.
+const MOST_FAILURES: u32 = 30;
+/// Length of a window, in seconds.
+const WINDOW: u64 = 60;
+/// Most peers that are told apart; the others share one count.
+const MOST_PEERS: usize = 1024;
+
+/// Counts failures by peer.
+#[derive(Default)]
+pub(super) struct Pace {
+    windows: Mutex<HashMap<Option<IpAddr>, Window>>,
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    start: u64,
+    failures: u32,
+}
+
+impl Pace {
+    /// Seconds that this peer has to wait, if it has to.
+    pub(super) fn wait(&self, peer: Option<IpAddr>, now: u64) -> Option<u64> {
+        let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = windows.get(&peer)?;
+        let end = window.start + WINDOW;
+        (window.failures >= MOST_FAILURES && now < end).then(|| end - now)
+    }
+
+    /// Notes a failure.
+    pub(super) fn failed(&self, peer: Option<IpAddr>, now: u64) {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.retain(|_, window| now < window.start + WINDOW);
+        let peer = if windows.contains_key(&peer) || windows.len() < MOST_PEERS { peer } else { None };
+        let window = windows.entry(peer).or_insert(Window { start: now, failures: 0 });
+        window.failures = window.failures.saturating_add(1);
+    }
+}
+
+/// The address of a request's sender, where the server that accepted it said so.
+pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+}
