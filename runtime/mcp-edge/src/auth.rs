@@ -15,14 +15,12 @@
 mod bearer;
 mod config;
 pub(crate) mod failure;
-mod identity;
 mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod keys;
 mod resource;
 pub(crate) mod url;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Router;
@@ -30,10 +28,11 @@ use axum::http::{HeaderMap, HeaderValue};
 use chio_core::hash::sha256;
 use chio_json::Sha256Hex;
 use chio_kernel::Clock;
+use chio_policy::Identity;
+use chio_spec::ReceiptCallerMethod;
 
 pub use config::{Approval, AuthConfig, JwksSource, JwtConfig, Method, OauthConfig};
 pub use failure::{AuthError, AuthFailure};
-pub use identity::{AuthMethod, Identity};
 
 use crate::oauth::AuthorizationServer;
 use failure::Fault;
@@ -131,7 +130,7 @@ impl Authentication {
     /// [`AuthFailure`], which is the response to send.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Identity, AuthFailure> {
         match &self.verifier {
-            Verifier::Nobody => Ok(anonymous()),
+            Verifier::Nobody => Ok(Identity::anonymous()),
             Verifier::Static { digest, identity } => {
                 let token = bearer::token(headers).map_err(|fault| self.refuse(fault))?;
                 // Comparing hashes takes the same time whatever is presented: who cannot find a preimage learns
@@ -176,7 +175,7 @@ impl Authentication {
     /// [`AuthFailure`] with status 403 and an `insufficient_scope` challenge.
     pub fn authorize(&self, identity: &Identity, method: &str) -> Result<(), AuthFailure> {
         let needed = scope_of(method);
-        if identity.method != AuthMethod::OauthBearer || identity.scopes.contains(needed) {
+        if identity.method != ReceiptCallerMethod::OauthBearer || identity.scopes.contains(needed) {
             return Ok(());
         }
         Err(AuthFailure::new(Fault::Scope, self.resource.insufficient(&identity.scopes, needed)))
@@ -185,7 +184,6 @@ impl Authentication {
     /// The routes of authentication itself: the metadata of the protected resource and, when it is built in, the
     /// authorization server. Empty under a static token and without authentication. They need no token, but belong
     /// behind the same checks of `Host` and `Origin` as everything else.
-    #[must_use]
     pub fn routes(&self) -> Router {
         match &self.verifier {
             Verifier::Nobody | Verifier::Static { .. } => Router::new(),
@@ -212,20 +210,8 @@ fn scope_of(method: &str) -> &'static str {
     }
 }
 
-fn anonymous() -> Identity {
-    Identity {
-        method: AuthMethod::Anonymous,
-        principal: "anonymous".to_owned(),
-        issuer: None,
-        subject: None,
-        client_id: None,
-        scopes: BTreeSet::new(),
-        claims: BTreeMap::new(),
-    }
-}
-
 fn static_identity(digest: &Sha256Hex) -> Identity {
     let mut name = digest.to_string();
     name.truncate(16);
-    Identity { method: AuthMethod::StaticBearer, principal: format!("static:{name}"), ..anonymous() }
+    Identity::named(ReceiptCallerMethod::StaticBearer, format!("static:{name}"))
 }

@@ -119,7 +119,11 @@ impl AuthFailure {
     /// The entry of the error registry.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
-        ErrorCode::AuthMissingOrInvalid
+        match self.fault {
+            Fault::Missing | Fault::Malformed | Fault::Invalid(_) => ErrorCode::AuthMissingOrInvalid,
+            Fault::Scope => ErrorCode::InsufficientScope,
+            Fault::KeysUnavailable => ErrorCode::InternalError,
+        }
     }
 
     /// The short reason that the caller is told.

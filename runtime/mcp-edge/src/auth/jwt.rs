@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chio_json::strict;
+use chio_policy::Identity;
+use chio_spec::ReceiptCallerMethod;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use super::failure::Fault;
 use super::keys::{self, Key};
-use super::{AuthMethod, Identity};
 
 /// How far the clocks of issuer and edge may differ, in seconds.
 const CLOCK_SKEW: f64 = 60.0;
@@ -162,7 +163,7 @@ impl Claims {
             .filter(|subject| !subject.chars().any(char::is_control))
             .ok_or(Fault::Invalid("the token names no subject, or one that cannot stand in a receipt"))?;
         Ok(Identity {
-            method: AuthMethod::OauthBearer,
+            method: ReceiptCallerMethod::OauthBearer,
             principal: format!("{issuer}#{subject}"),
             issuer: Some(issuer.to_owned()),
             subject: Some(subject.to_owned()),
