@@ -1,4 +1,24 @@
 //! The hosted MCP edge: MCP over streamable HTTP, in front of the kernel.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`serve`](fn@serve), [`EdgeConfig`] | the listener and what an operator can set |
+//! | [`Host`] | what the process around the edge does for it: opening sessions behind it |
+//! | [`auth`] | who calls |
+//!
+//! The edge decides nothing about calls. It carries messages between HTTP and a
+//! [`Channel`](chio_mcp::channel::Channel) for each session, on whose other side a session of `chio-mcp` brings every
+//! call before the kernel.
+//!
+//! MCP revision 2025-11-25.
 
 pub mod auth;
+
+mod config;
+mod host;
 mod oauth;
+mod serve;
+
+pub use config::{EdgeConfig, Limits};
+pub use host::{Host, Serving};
+pub use serve::serve;
