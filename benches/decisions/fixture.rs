@@ -9,8 +9,8 @@ use chio::core::capability::{CapabilityTemplate, issue};
 use chio::core::keys::SigningKey;
 use chio::json::{Json, Signed};
 use chio::kernel::{
-    CallRequest, CallerSession, ChunkSink, Kernel, KernelError, KernelSettings, StreamLimits, SystemClock,
-    Target, ToolCall, ToolOutput, ToolServerConnection,
+    CallRequest, CallerSession, ChunkSink, Kernel, KernelError, KernelSettings, Patience, StreamLimits,
+    SystemClock, Target, ToolCall, ToolOutput, ToolServerConnection,
 };
 use chio::policy::EffectivePolicy;
 use chio::spec::{
