@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use chio_core::keys::{PublicKey, SigningKey};
 use chio_kernel::{Kernel, KernelSettings, LocalAuthority, StreamLimits, SystemClock, self_test};
-use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::EdgeSettings;
-use chio_mcp::upstream::Upstream;
+use chio_mcp::servers::{Fleet, FleetLimits, Launch, Owner, ServerSettings};
 use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::ServerId;
 use chio_store::{MemoryStore, SqliteOptions, SqliteStore, Store};
@@ -89,9 +88,9 @@ impl Node {
     }
 
     /// Puts an MCP server behind the kernel, and the edge that a client without capabilities of its own talks to.
-    pub(crate) fn edge(&self, id: ServerId, upstream: Upstream) -> Result<EdgeSettings, Failure> {
-        let server = Arc::new(WrappedServer::new(id, upstream));
-        self.kernel.register(Arc::<WrappedServer>::clone(&server));
+    pub(crate) fn edge(&self, id: ServerId, launch: Launch) -> Result<EdgeSettings, Failure> {
+        let settings = ServerSettings { id, launch, owner: Owner::Session };
+        let fleet = Fleet::new(&self.kernel, "mcp-stdio", vec![settings], FleetLimits::default());
         // The key of the session: nobody else can use what is issued to it, because its private half is dropped here.
         let subject = keys::generate()?.public().hex();
         let authority = LocalAuthority::new(
@@ -102,7 +101,7 @@ impl Node {
         );
         Ok(EdgeSettings {
             kernel: Arc::clone(&self.kernel),
-            server,
+            servers: fleet.open(),
             authority: Arc::new(authority),
             subject,
             surface: "mcp-stdio",

@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::{EdgeSettings, End, wrap_stdio};
 use chio_mcp::process::{Exit, ServerCommand};
+use chio_mcp::servers::{Launch, Member};
 use chio_mcp::upstream::Upstream;
 use chio_spec::ServerId;
 use clap::{Args, ValueHint};
@@ -40,9 +40,10 @@ impl Wrap {
         let id = name(self.server_id.as_deref(), &self.command)?;
         let stop = shutdown::requested()?;
         let node = Node::start(home, policy, &[]).await?;
-        let settings = node.edge(id, start(&self.command)?)?;
+        let settings = node.edge(id.clone(), launch(&self.command)?)?;
+        let upstream = settings.servers.get(&id).map(Member::start).transpose()?;
         banner::print(&node, home);
-        let announcing = tokio::spawn(announce(Arc::clone(&settings.server), settings.clone()));
+        let announcing = tokio::spawn(announce(id, upstream, settings.clone()));
 
         let ended = wrap_stdio(settings, stop).await;
         announcing.abort();
@@ -71,12 +72,12 @@ pub(crate) fn name(given: Option<&str>, command: &[OsString]) -> Result<ServerId
     ServerId::new(text.as_str()).doing(format_args!("reading the server id {text:?}"))
 }
 
-/// Starts the server's process tree.
-pub(crate) fn start(command: &[OsString]) -> Result<Upstream, Failure> {
+/// How the server is started.
+pub(crate) fn launch(command: &[OsString]) -> Result<Launch, Failure> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| Failure::new("no command was given").hint("write the server's command after --"))?;
-    Ok(Upstream::start(&ServerCommand::new(program, arguments))?)
+    Ok(Launch::Command(ServerCommand::new(program, arguments)))
 }
 
 pub(crate) fn never_ran(command: &[OsString]) -> Failure {
@@ -86,14 +87,15 @@ pub(crate) fn never_ran(command: &[OsString]) -> Failure {
 }
 
 /// Tells which tools are offered, once a client has initialized the server.
-async fn announce(server: Arc<WrappedServer>, settings: EdgeSettings) {
-    server.upstream().ready().cancelled().await;
-    match server.upstream().tools().await {
+async fn announce(id: ServerId, upstream: Option<Arc<Upstream>>, settings: EdgeSettings) {
+    let Some(upstream) = upstream else { return };
+    upstream.ready().cancelled().await;
+    match upstream.tools().await {
         Ok(tools) => {
             // Whoever calls these as tasks only is not offered them: the edge has no tasks.
             let callable = tools.tools().iter().filter(|tool| !tool.needs_task);
             let names = callable.map(|tool| tool.name.as_str());
-            eprintln!("{}", banner::tools(settings.kernel.policy(), server.id(), names));
+            eprintln!("{}", banner::tools(settings.kernel.policy(), &id, names));
         }
         Err(error) => tracing::debug!(%error, "the tools of the wrapped server cannot be listed"),
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chio_json::Json;
-use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::{Edge, EdgeSettings, End, RECEIPT_ID_KEY};
 use chio_mcp::process::Exit;
+use chio_mcp::servers::{Member, SessionServers};
 use chio_mcp::session::RequestOptions;
 use chio_mcp::stdio::{Pumps, Side, attach};
 use chio_mcp::upstream::Upstream;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A client, and the edge that serves it.
 pub(super) struct Client {
     session: Upstream,
-    server: Arc<WrappedServer>,
+    servers: Arc<SessionServers>,
     edge: JoinHandle<End>,
     stop: CancellationToken,
     _pumps: Pumps,
@@ -47,7 +47,7 @@ impl Client {
         let (near, far) = tokio::io::duplex(PIPE);
         let (reader, writer) = tokio::io::split(far);
         let (channel, edge_pumps) = attach(reader, writer, Side::Client);
-        let server = Arc::clone(&settings.server);
+        let servers = Arc::clone(&settings.servers);
         let stop = CancellationToken::new();
         let edge = {
             let stop = stop.clone();
@@ -60,7 +60,7 @@ impl Client {
         };
         let (reader, writer) = tokio::io::split(near);
         let (channel, client_pumps) = attach(reader, writer, Side::Server);
-        Client { session: Upstream::connect(channel), server, edge, stop, _pumps: client_pumps }
+        Client { session: Upstream::connect(channel), servers, edge, stop, _pumps: client_pumps }
     }
 
     /// Initializes the session; answers the server's name for itself.
@@ -85,7 +85,9 @@ impl Client {
 
     /// All tools of the server, hidden ones too.
     pub(super) async fn all_tools(&self) -> Result<Vec<String>, Failure> {
-        let tools = self.server.upstream().tools().await.doing("listing the tools")?;
+        let server = self.servers.members().first().and_then(Member::running);
+        let server = server.ok_or_else(|| Failure::new("the server has ended"))?;
+        let tools = server.tools().await.doing("listing the tools")?;
         Ok(tools.tools().iter().map(|tool| tool.name.clone()).collect())
     }
 
@@ -116,7 +118,8 @@ impl Client {
         if let Err(error) = self.edge.await {
             tracing::warn!(%error, "the edge of the demonstration broke off");
         }
-        self.server.upstream().stop().await
+        self.servers.close().await;
+        self.servers.members().first().and_then(Member::exit)
     }
 }
 

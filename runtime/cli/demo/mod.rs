@@ -12,8 +12,10 @@ mod story;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chio_mcp::process::Exit;
+use chio_mcp::servers::{Connect, Launch};
 use clap::{Args, ValueHint};
 use tokio_util::sync::CancellationToken;
 
@@ -44,13 +46,13 @@ impl Demo {
 
     async fn play(&self, home: &Home, kept_in: Option<&Home>) -> Result<Answer, Failure> {
         let policy = policy::preset(home)?;
-        let (id, upstream) = if self.command.is_empty() {
-            (wrap::name(Some("notes"), &[])?, notes::start())
+        let (id, launch) = if self.command.is_empty() {
+            (wrap::name(Some("notes"), &[])?, Launch::Channel(Connect(Arc::new(notes::connect))))
         } else {
-            (wrap::name(None, &self.command)?, wrap::start(&self.command)?)
+            (wrap::name(None, &self.command)?, wrap::launch(&self.command)?)
         };
         let node = Node::start(home, policy, &[]).await?;
-        let settings = node.edge(id, upstream)?;
+        let settings = node.edge(id, launch)?;
         let client = Client::connect(settings);
         let told = story::tell(&node, &client, &self.command, kept_in, &mut Output::new()).await;
         let exit = client.leave().await;

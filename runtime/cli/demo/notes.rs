@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chio_json::Json;
+use chio_mcp::channel::Channel;
 use chio_mcp::jsonrpc::{ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND, Notification};
 use chio_mcp::session::{Handler, Incoming, Limits, Session};
 use chio_mcp::stdio::{Side, attach};
-use chio_mcp::upstream::Upstream;
 use chio_spec::versions;
 use serde_json::{Value, json};
 
@@ -24,25 +24,19 @@ const NOTES: [(&str, &str); 3] = [
     (".env", "API_TOKEN=not-a-real-secret"),
 ];
 
-/// Starts the server.
-pub(super) fn start() -> Upstream {
+/// Starts the server, and connects to it.
+pub(super) fn connect() -> Channel {
     let (near, far) = tokio::io::duplex(PIPE);
     let (reader, writer) = tokio::io::split(far);
     let (channel, pumps) = attach(reader, writer, Side::Client);
     let (session, driver) = Session::new(channel, Limits::default());
+    let (reader, writer) = tokio::io::split(near);
+    let (channel, near_pumps) = attach(reader, writer, Side::Server);
     tokio::spawn(async move {
         driver.run(Arc::new(Notes)).await;
-        drop((session, pumps));
+        drop((session, pumps, near_pumps));
     });
-    let (reader, writer) = tokio::io::split(near);
-    let (channel, pumps) = attach(reader, writer, Side::Server);
-    let upstream = Upstream::connect(channel);
-    let ended = upstream.ended().clone();
-    tokio::spawn(async move {
-        ended.cancelled().await;
-        drop(pumps);
-    });
-    upstream
+    channel
 }
 
 struct Notes;

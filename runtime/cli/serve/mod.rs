@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chio_core::keys::PublicKey;
-use chio_kernel::ToolServerConnection;
-use chio_mcp::connection::WrappedServer;
-use chio_mcp::refusals::Refusals;
+use chio_mcp::servers::{Fleet, FleetLimits, Owner, ServerSettings};
+use chio_mcp::upstream::Upstream;
 use chio_native::{Address, Listener, ServerLimits};
-use chio_spec::{ServerId, versions};
+use chio_spec::{ServerId, ToolDefinition, versions};
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
@@ -67,12 +66,20 @@ impl Serve {
         let stop = shutdown::requested()?;
         let node = Node::start(home, policy, &self.issuers).await?;
         let listener = Listener::bind(&self.listen).await?;
-        let (server, upstream) = tokio::select! {
-            tools = self.tools(&node, id.clone()) => tools?,
-            () = stop.cancelled() => return Ok(Answer::Yes),
+        let fleet = self.register(&node, id.clone())?;
+        let starting = tokio::select! {
+            started = start(&node, &id, fleet.as_deref()) => started.map(Some),
+            () = stop.cancelled() => Ok(None),
         };
-        node.kernel.register(Arc::clone(&server));
-        let tools = server.list().await?;
+        let (tools, upstream) = match starting {
+            Ok(Some(started)) => started,
+            failed => {
+                if let Some(fleet) = fleet {
+                    fleet.stop().await;
+                }
+                return failed.map(|_| Answer::Yes);
+            }
+        };
 
         banner::print(&node, home);
         eprintln!("{}", banner::tools(node.policy(), &id, tools.iter().map(|tool| tool.name.as_str())));
@@ -100,8 +107,8 @@ impl Serve {
             stop.cancel();
             serving.await;
         }
-        if let Some(server) = upstream {
-            server.upstream().stop().await;
+        if let Some(fleet) = fleet {
+            fleet.stop().await;
         }
         node.end().await;
         if server_ended {
@@ -112,27 +119,38 @@ impl Serve {
         Ok(Answer::Yes)
     }
 
-    /// The tools to be served, and the server behind them if there is one.
-    async fn tools(
-        &self,
-        node: &Node,
-        id: ServerId,
-    ) -> Result<(Arc<dyn ToolServerConnection>, Option<Arc<WrappedServer>>), Failure> {
+    /// Puts the tools to be served behind the kernel; those of a server are in the fleet that is returned.
+    fn register(&self, node: &Node, id: ServerId) -> Result<Option<Arc<Fleet>>, Failure> {
         if self.demo {
-            return Ok((Arc::new(DemoTools::new(id)), None));
+            node.kernel.register(Arc::new(DemoTools::new(id)));
+            return Ok(None);
         }
-        let upstream = wrap::start(&self.command)?;
-        upstream.listen(Arc::new(Refusals::new(&node.kernel, id.clone(), "native")));
-        upstream.initialize_as("chio", env!("CARGO_PKG_VERSION")).await?;
-        let server = Arc::new(WrappedServer::new(id, upstream));
-        Ok((Arc::<WrappedServer>::clone(&server), Some(server)))
+        let settings = ServerSettings { id, launch: wrap::launch(&self.command)?, owner: Owner::Shared };
+        Ok(Some(Fleet::new(&node.kernel, "native", vec![settings], FleetLimits::default())))
     }
 }
 
+/// The tools that are served, once the server behind them runs; and that server, if there is one.
+async fn start(
+    node: &Node,
+    id: &ServerId,
+    fleet: Option<&Fleet>,
+) -> Result<(Vec<ToolDefinition>, Option<Arc<Upstream>>), Failure> {
+    let upstream = match fleet.and_then(|fleet| fleet.shared(id)) {
+        Some(server) => Some(server.upstream().await?),
+        None => None,
+    };
+    let tools = match node.kernel.server(id) {
+        Some(server) => server.list().await?,
+        None => Vec::new(),
+    };
+    Ok((tools, upstream))
+}
+
 /// Returns once the wrapped server has ended; never where there is none.
-async fn ended(server: Option<&WrappedServer>) {
+async fn ended(server: Option<&Upstream>) {
     match server {
-        Some(server) => server.upstream().ended().cancelled().await,
+        Some(server) => server.ended().cancelled().await,
         None => std::future::pending().await,
     }
 }

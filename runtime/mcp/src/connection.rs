@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 
 use chio_json::Json;
 use chio_kernel::{ChunkSink, KernelError, Target, ToolCall, ToolOutput, ToolServerConnection};
@@ -19,6 +21,7 @@ use chio_spec::{ServerId, ToolDefinition, ToolName};
 
 use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, Members, quote};
+use crate::servers::Subscriber;
 use crate::session::{ProgressSink, RequestOptions};
 use crate::upstream::{Tool, Upstream};
 
@@ -30,18 +33,62 @@ const RESOURCE_METHODS: [&str; 3] = ["resources/read", "resources/subscribe", "c
 /// Methods by which a prompt is reached.
 const PROMPT_METHODS: [&str; 2] = ["prompts/get", "completion/complete"];
 
+/// Where a server is found that a call does not name.
+#[async_trait]
+pub trait UpstreamSource: Send + Sync + 'static {
+    /// The server, ready; it is started if need be.
+    ///
+    /// # Errors
+    /// Why there is none.
+    async fn upstream(self: Arc<Self>) -> Result<Arc<Upstream>, McpError>;
+}
+
+/// A server that runs is found where it is.
+#[async_trait]
+impl UpstreamSource for Upstream {
+    async fn upstream(self: Arc<Self>) -> Result<Arc<Upstream>, McpError> {
+        Ok(self)
+    }
+}
+
+/// Carries an allowed request of a server, its method and its parameters, to the client that it is meant for.
+/// Dropping the future withdraws the request.
+pub type Ask = Arc<dyn Fn(String, Json) -> BoxFuture<'static, Result<Json, McpError>> + Send + Sync>;
+
+/// What a caller wants of one call beside its result.
+#[derive(Clone, Default)]
+pub struct Following {
+    /// Takes the server's progress.
+    pub progress: Option<ProgressSink>,
+    /// Makes the call as a task of the server's.
+    pub task: Option<TaskCall>,
+}
+
+/// How a call is made as a task of the server's.
+#[derive(Clone)]
+pub struct TaskCall {
+    /// How long the server is asked to keep the task and its result.
+    pub ttl: Duration,
+    /// Takes each state of the task as the server tells it, an MCP `Task` object.
+    pub status: Option<ProgressSink>,
+}
+
+/// Methods by which a server asks its client.
+const CLIENT_METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
+
 /// One wrapped MCP server, under the name that grants and receipts use.
 pub struct WrappedServer {
     id: ServerId,
-    upstream: Upstream,
-    relays: Relays,
+    default: Option<Arc<dyn UpstreamSource>>,
+    relays: Arc<Relays>,
 }
 
 impl WrappedServer {
-    /// The server `upstream` under the name `id`.
+    /// The server of the name `id`. Calls that name no relay go to `default`; without one they fail, for
+    /// nobody can tell which session's server they are meant for.
     #[must_use]
-    pub fn new(id: ServerId, upstream: Upstream) -> Self {
-        Self { id, upstream, relays: Relays::default() }
+    pub fn new(id: ServerId, default: Option<Arc<dyn UpstreamSource>>) -> Self {
+        Self { id, default, relays: Arc::default() }
     }
 
     /// The name of the server in grants and receipts.
@@ -50,37 +97,59 @@ impl WrappedServer {
         &self.id
     }
 
-    /// The connection to the server.
-    #[must_use]
-    pub fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
-    /// Prepares to follow one call: the metadata to hand to the kernel with it, and what the server says
+    /// Prepares one call to `upstream`: the metadata to hand to the kernel with it, and what the server says
     /// about it beside its result. `meta` is the caller's `_meta`; its progress token is taken out, for
     /// the connection to the server uses its own.
     ///
     /// # Errors
     /// [`McpError::InvalidParams`] when `meta` is not an object.
-    pub fn follow(
+    pub fn follow_server(
         &self,
+        upstream: Arc<Upstream>,
         meta: Option<&str>,
-        progress: Option<ProgressSink>,
-    ) -> Result<(Json, CallRelay<'_>), McpError> {
+        following: Following,
+    ) -> Result<(Json, CallRelay), McpError> {
+        self.follow(upstream, None, meta, following)
+    }
+
+    /// Prepares one request to the client of a session, which `ask` reaches. `meta` is the server's.
+    ///
+    /// # Errors
+    /// [`McpError::InvalidParams`] when `meta` is not an object.
+    pub fn follow_client(&self, ask: Ask, meta: Option<&str>) -> Result<(Json, CallRelay), McpError> {
+        self.open(Way::Client(ask), meta)
+    }
+
+    pub(crate) fn follow(
+        &self,
+        upstream: Arc<Upstream>,
+        subscriber: Option<Subscriber>,
+        meta: Option<&str>,
+        following: Following,
+    ) -> Result<(Json, CallRelay), McpError> {
+        self.open(Way::Server { upstream, subscriber, following }, meta)
+    }
+
+    fn open(&self, way: Way, meta: Option<&str>) -> Result<(Json, CallRelay), McpError> {
         let invalid = |reason: String| McpError::InvalidParams(format!("`_meta`: {reason}"));
         let mut members = Members::parse(meta.unwrap_or("{}")).map_err(|error| invalid(error.to_string()))?;
         members.remove("progressToken");
-        let relay = self.relays.open(progress);
+        let relay = self.relays.open(way);
         members.set(RELAY, quote(&relay.key));
         let meta = members.to_json().map_err(|error| invalid(error.to_string()))?;
         Ok((meta, relay))
     }
 
-    /// The MCP request that makes an allowed call.
+    /// The relay that a call's metadata names.
+    fn relay_in(&self, meta: Option<&Json>) -> Result<Option<Arc<Relay>>, KernelError> {
+        let members = Members::parse(meta.map_or("{}", Json::get)).map_err(unreadable_meta)?;
+        Ok(members.get(RELAY).and_then(|key| self.relays.find(key)))
+    }
+
+    /// The MCP request that makes an allowed call, and the relay that it takes.
     fn request<'call>(&self, call: &'call ToolCall) -> Result<Request<'call>, KernelError> {
         let broken = |reason: String| KernelError::ToolServerError(reason);
-        let mut meta = Members::parse(call.meta.as_ref().map_or("{}", Json::get))
-            .map_err(|error| broken(format!("the call's metadata cannot be read: {error}")))?;
+        let mut meta = Members::parse(call.meta.as_ref().map_or("{}", Json::get)).map_err(unreadable_meta)?;
         let relay = meta.remove(RELAY).and_then(|key| self.relays.find(&key));
         let (method, mut params) = match &call.target {
             Target::Tool(name) => {
@@ -89,10 +158,9 @@ impl WrappedServer {
                 params.set("arguments", call.arguments.get());
                 ("tools/call", params)
             }
-            Target::ClientRequest { .. } => {
-                return Err(broken("its client cannot be asked here".to_owned()));
-            }
-            Target::Resource { method, .. } | Target::Prompt { method, .. } => {
+            Target::Resource { method, .. }
+            | Target::Prompt { method, .. }
+            | Target::ClientRequest { method } => {
                 let params = Members::parse(call.arguments.get())
                     .map_err(|error| broken(format!("the parameters cannot be read: {error}")))?;
                 (method.as_str(), params)
@@ -103,6 +171,25 @@ impl WrappedServer {
         }
         let params = params.to_json().map_err(|error| broken(error.to_string()))?;
         Ok(Request { method, params, relay })
+    }
+
+    /// The server that a call without a relay goes to.
+    async fn default_upstream(&self) -> Result<Arc<Upstream>, McpError> {
+        match &self.default {
+            Some(default) => Arc::clone(default).upstream().await,
+            None => {
+                Err(wrong_way("the call does not say which session's copy of the server it is meant for"))
+            }
+        }
+    }
+
+    async fn knows_tool(&self, upstream: &Upstream, name: &ToolName) -> Result<bool, KernelError> {
+        let list = upstream.tools().await.map_err(|error| kernel_error(&error))?;
+        if list.get(name.as_str()).is_some() {
+            return Ok(true);
+        }
+        let list = upstream.tools_anew().await.map_err(|error| kernel_error(&error))?;
+        Ok(list.get(name.as_str()).is_some())
     }
 }
 
@@ -119,34 +206,58 @@ impl ToolServerConnection for WrappedServer {
     }
 
     async fn list(&self) -> Result<Vec<ToolDefinition>, KernelError> {
-        let list = self.upstream.tools().await.map_err(|error| kernel_error(&error))?;
+        let upstream = self.default_upstream().await.map_err(|error| kernel_error(&error))?;
+        let list = upstream.tools().await.map_err(|error| kernel_error(&error))?;
         Ok(list.tools().iter().filter_map(definition).collect())
     }
 
-    async fn knows(&self, target: &Target, _meta: Option<&Json>) -> Result<bool, KernelError> {
-        match target {
-            Target::Tool(name) => {
-                let list = self.upstream.tools().await.map_err(|error| kernel_error(&error))?;
-                if list.get(name.as_str()).is_some() {
-                    return Ok(true);
-                }
-                let list = self.upstream.tools_anew().await.map_err(|error| kernel_error(&error))?;
-                Ok(list.get(name.as_str()).is_some())
+    async fn knows(&self, target: &Target, meta: Option<&Json>) -> Result<bool, KernelError> {
+        let way = self.relay_in(meta)?;
+        let way = way.as_deref().map(|relay| &relay.way);
+        match (target, way) {
+            (Target::Tool(name), Some(Way::Server { upstream, .. })) => self.knows_tool(upstream, name).await,
+            (Target::Tool(name), None) => {
+                let upstream = self.default_upstream().await.map_err(|error| kernel_error(&error))?;
+                self.knows_tool(&upstream, name).await
             }
-            Target::Resource { method, .. } => Ok(RESOURCE_METHODS.contains(&method.as_str())),
-            Target::Prompt { method, .. } => Ok(PROMPT_METHODS.contains(&method.as_str())),
-            Target::ClientRequest { .. } => Ok(false),
+            (Target::Resource { method, .. }, Some(Way::Server { .. }) | None) => {
+                Ok(RESOURCE_METHODS.contains(&method.as_str()))
+            }
+            (Target::Prompt { method, .. }, Some(Way::Server { .. }) | None) => {
+                Ok(PROMPT_METHODS.contains(&method.as_str()))
+            }
+            (Target::ClientRequest { method }, Some(Way::Client(_))) => {
+                Ok(CLIENT_METHODS.contains(&method.as_str()))
+            }
+            // A relay that leads the other way.
+            _ => Ok(false),
         }
     }
 
     // The kernel drops the future when the call is cancelled, and the session then tells the server.
     async fn invoke(&self, call: &ToolCall, _: &ChunkSink) -> Result<ToolOutput, KernelError> {
         let Request { method, params, relay } = self.request(call)?;
-        let options = RequestOptions {
-            progress: relay.as_ref().and_then(|relay| relay.progress.clone()),
-            ..RequestOptions::default()
+        let asks_client = matches!(call.target, Target::ClientRequest { .. });
+        let answer = match relay.as_deref().map(|relay| &relay.way) {
+            Some(Way::Client(ask)) if asks_client => ask(method.to_owned(), params).await,
+            Some(Way::Client(_)) => Err(wrong_way("the relay leads to a client, and the call to a server")),
+            _ if asks_client => Err(wrong_way("the call does not say which client it is meant for")),
+            Some(Way::Server { upstream, subscriber, following }) => {
+                let options =
+                    RequestOptions { progress: following.progress.clone(), ..RequestOptions::default() };
+                match (&call.target, subscriber) {
+                    (Target::Resource { subscribe: true, .. }, Some(subscriber)) => {
+                        subscriber.subscribe(upstream, &params, options).await
+                    }
+                    _ => upstream.request(method, Some(&params), options).await,
+                }
+            }
+            None => match self.default_upstream().await {
+                Ok(upstream) => upstream.request(method, Some(&params), RequestOptions::default()).await,
+                Err(error) => Err(error),
+            },
         };
-        match self.upstream.request(method, Some(&params), options).await {
+        match answer {
             Ok(result) if result.get().starts_with('{') => Ok(ToolOutput::Value(result)),
             Ok(_) => Err(KernelError::ToolServerError("the result is not a JSON object".to_owned())),
             Err(error) => {
@@ -160,30 +271,36 @@ impl ToolServerConnection for WrappedServer {
     }
 }
 
-/// What the server says about one call beside its result. Dropping it ends the relaying.
-pub struct CallRelay<'server> {
-    relays: &'server Relays,
+/// What the other side says about one call beside its result. Dropping it ends the relaying.
+pub struct CallRelay {
+    relays: Arc<Relays>,
     key: String,
     relay: Arc<Relay>,
 }
 
-impl CallRelay<'_> {
-    /// The JSON-RPC error that the server answered the call with, if it did.
+impl CallRelay {
+    /// The JSON-RPC error that the call was answered with, if it was.
     #[must_use]
     pub fn refusal(&self) -> Option<&ErrorObject> {
         self.relay.refusal.get()
     }
 }
 
-impl Drop for CallRelay<'_> {
+impl Drop for CallRelay {
     fn drop(&mut self) {
         self.relays.lock().remove(&self.key);
     }
 }
 
 struct Relay {
-    progress: Option<ProgressSink>,
+    way: Way,
     refusal: OnceLock<ErrorObject>,
+}
+
+/// Where a call goes.
+enum Way {
+    Server { upstream: Arc<Upstream>, subscriber: Option<Subscriber>, following: Following },
+    Client(Ask),
 }
 
 #[derive(Default)]
@@ -195,12 +312,12 @@ struct Relays {
 }
 
 impl Relays {
-    fn open(&self, progress: Option<ProgressSink>) -> CallRelay<'_> {
+    fn open(self: &Arc<Self>, way: Way) -> CallRelay {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let key = format!("{number}-{:016x}", self.secret.hash_one(number));
-        let relay = Arc::new(Relay { progress, refusal: OnceLock::new() });
+        let relay = Arc::new(Relay { way, refusal: OnceLock::new() });
         self.lock().insert(key.clone(), Arc::clone(&relay));
-        CallRelay { relays: self, key, relay }
+        CallRelay { relays: Arc::clone(self), key, relay }
     }
 
     /// The relay whose key this JSON string is.
@@ -212,6 +329,14 @@ impl Relays {
         // Every critical section is one operation of the map.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn wrong_way(reason: &str) -> McpError {
+    McpError::InvalidParams(reason.to_owned())
+}
+
+fn unreadable_meta(error: serde_json::Error) -> KernelError {
+    KernelError::ToolServerError(format!("the call's metadata cannot be read: {error}"))
 }
 
 /// Whether the call may have taken effect decides between a failure and an interruption.

@@ -32,8 +32,9 @@ use crate::connection::WrappedServer;
 use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, INVALID_REQUEST, METHOD_NOT_FOUND, Members, Notification};
 use crate::registry::chio_error;
+use crate::servers::{Introduction, SessionServers};
 use crate::session::{Handler, Incoming, Limits, RequestOptions, Session};
-use crate::upstream::{REQUEST_TIMEOUT, empty_object};
+use crate::upstream::{REQUEST_TIMEOUT, Upstream, empty_object};
 
 use phase::Phases;
 use relay::FromUpstream;
@@ -60,8 +61,8 @@ const RELAYED_CAPABILITIES: [&str; 5] = ["tools", "resources", "prompts", "compl
 pub struct EdgeSettings {
     /// Decides every call.
     pub kernel: Arc<Kernel>,
-    /// The server behind the edge; it must be registered with the kernel.
-    pub server: Arc<WrappedServer>,
+    /// The servers behind the edge, of which it serves the first; their fleet must be the kernel's.
+    pub servers: Arc<SessionServers>,
     /// Issues the capabilities of callers, who speak plain MCP and present none.
     pub authority: Arc<LocalAuthority>,
     /// The key that the authority issues to.
@@ -73,6 +74,8 @@ pub struct EdgeSettings {
 /// One client's session with a wrapped server.
 pub struct Edge {
     settings: EdgeSettings,
+    server: Arc<WrappedServer>,
+    upstream: Arc<Upstream>,
     caller: Arc<CallerSession>,
     client: Session,
     phases: Phases,
@@ -93,24 +96,35 @@ pub enum End {
 impl Edge {
     /// Serves one client until it leaves, the wrapped server ends or `stop` fires. Then calls in work are
     /// given a moment to finish and the rest is cancelled, each with its receipt, and all answers are
-    /// written. The wrapped server is left running: end it with
-    /// [`Upstream::stop`](crate::upstream::Upstream::stop).
+    /// written. The wrapped server is left running: end it with [`SessionServers::close`].
     pub async fn serve(settings: EdgeSettings, channel: Channel, stop: CancellationToken) -> End {
         let (client, driver) = Session::new(channel, Limits::default());
         let subscriptions = Arc::new(Mutex::new(HashSet::new()));
-        let server = Arc::clone(&settings.server);
+        let started =
+            settings.servers.members().first().map(|member| (member.wrapped().clone(), member.start()));
+        let (server, upstream) = match started {
+            Some((server, Ok(upstream))) => (server, upstream),
+            Some((_, Err(error))) => {
+                tracing::error!(%error, "the wrapped server could not be started");
+                return End::Server;
+            }
+            None => return End::Server,
+        };
+        let ended = upstream.ended().clone();
         let edge = Arc::new(Self {
+            server,
+            upstream,
             caller: CallerSession::bound_to(settings.subject),
             settings,
             client: client.clone(),
             phases: Phases::new(),
             subscriptions: Arc::clone(&subscriptions),
         });
-        server.upstream().listen(Arc::new(FromUpstream::new(&edge)));
+        edge.introduce();
 
         let end = tokio::select! {
             reason = driver.run(edge) => End::Client(reason),
-            () = server.upstream().ended().cancelled() => End::Server,
+            () = ended.cancelled() => End::Server,
             () = stop.cancelled() => End::Stopped,
         };
         tracing::info!(?end, in_work = client.in_work(), "the client's session ends");
@@ -130,12 +144,22 @@ impl Edge {
         end
     }
 
+    /// Listens to the server from before it is initialized, which this edge does itself.
+    fn introduce(&self) {
+        let introduction = Introduction {
+            protocol_version: String::new(),
+            client_info: empty_object(),
+            capabilities: Arc::new(|_| empty_object()),
+        };
+        self.settings.servers.introduce(introduction, Arc::new(FromUpstream::new(self)));
+    }
+
     async fn initialize(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         if !self.phases.is_begun_by(&request.id) {
             return Err(ErrorObject::new(INVALID_REQUEST, "this session is initialized already"));
         }
         let params = request.params.clone().unwrap_or_else(empty_object);
-        let answer = match self.settings.server.upstream().initialize(&params).await {
+        let answer = match self.upstream.initialize(&governed(&params)?).await {
             Ok(initialized) => relayed_capabilities(&initialized.result),
             Err(error) => Err(upstream_error(error)),
         };
@@ -156,7 +180,7 @@ impl Edge {
     }
 
     fn tell_ready(&self) {
-        self.settings.server.upstream().notify(INITIALIZED, None);
+        self.upstream.notify(INITIALIZED, None);
     }
 
     /// Passes a request that needs no decision.
@@ -167,8 +191,7 @@ impl Edge {
             ..RequestOptions::default()
         };
         let params = request.params.as_ref().map(without_progress_token).transpose()?;
-        let upstream = self.settings.server.upstream();
-        upstream.request(&request.method, params.as_ref(), options).await.map_err(upstream_error)
+        self.upstream.request(&request.method, params.as_ref(), options).await.map_err(upstream_error)
     }
 }
 
@@ -244,6 +267,20 @@ fn refused_when_stopped(method: &str) -> bool {
         method,
         "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" | "logging/setLevel"
     )
+}
+
+/// Client capabilities that would let the server act through us without a decision of the kernel.
+const UNGOVERNED: [&str; 4] = ["sampling", "elicitation", "roots", "tasks"];
+
+/// The client's parameters without the capabilities that are not governed here.
+fn governed(params: &Json) -> Result<Json, ErrorObject> {
+    let invalid = |error: String| ErrorObject::new(crate::jsonrpc::INVALID_PARAMS, error);
+    let mut members = Members::parse(params.get()).map_err(|error| invalid(error.to_string()))?;
+    let capabilities = members.get("capabilities").unwrap_or("{}").to_owned();
+    let mut capabilities = Members::parse(&capabilities).map_err(|error| invalid(error.to_string()))?;
+    capabilities.retain(|name| !UNGOVERNED.contains(&name));
+    members.set("capabilities", capabilities.to_text());
+    members.to_json().map_err(|error| invalid(error.to_string()))
 }
 
 /// The server's own answer to initialization, without the capabilities that are not relayed.

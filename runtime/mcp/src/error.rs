@@ -5,14 +5,16 @@
 //! request may have taken effect: see [`McpError::outcome_unknown`].
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chio_spec::ErrorCode;
+use chio_spec::{ErrorCode, ServerId};
 
 use crate::jsonrpc::ErrorObject;
 
 /// Everything this crate fails with.
-#[derive(Debug, thiserror::Error)]
+/// It can be cloned, for several may wait for one start of a server.
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum McpError {
     /// The wrapped server could not be started.
@@ -21,7 +23,7 @@ pub enum McpError {
         /// The program as it was named.
         command: String,
         /// Why the operating system refused.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The wrapped server did not complete MCP's initialization.
     #[error("the tool server did not complete MCP initialization: {reason}; run it by hand to see why")]
@@ -60,6 +62,22 @@ pub enum McpError {
     #[error("{limit} requests wait for this peer already; try again when some are done")]
     Overloaded {
         /// How many may wait.
+        limit: usize,
+    },
+    /// The server failed a moment ago and is left alone for a while.
+    #[error("the tool server {server} is not available: it failed and is tried again in {} ms", .retry_in.as_millis())]
+    Unavailable {
+        /// Its name.
+        server: ServerId,
+        /// How long it is still left alone.
+        retry_in: Duration,
+    },
+    /// As many servers run as may.
+    #[error(
+        "{limit} tool servers run already, which is the limit; end a session that is not needed or raise the limit"
+    )]
+    TooManyServers {
+        /// How many may run.
         limit: usize,
     },
 }

@@ -7,7 +7,8 @@
 //! | [`session`] | one session model for both directions of MCP |
 //! | [`process`] | wrapped servers as child processes whose whole tree ends with us |
 //! | [`upstream`], [`refusals`] | a wrapped server, spoken to as its client, and what it asks in vain |
-//! | [`connection`] | the same server as the kernel sees it |
+//! | [`servers`] | all the servers behind an edge: lazy start, restart, whose they are |
+//! | [`connection`] | a server as the kernel sees it |
 //! | [`edge`] | the server that a client talks to: every call decided, every call receipted |
 //!
 //! MCP revision 2025-11-25.
@@ -19,6 +20,7 @@ pub mod error;
 pub mod jsonrpc;
 pub mod process;
 pub mod refusals;
+pub mod servers;
 pub mod session;
 pub mod stdio;
 pub mod upstream;

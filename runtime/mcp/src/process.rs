@@ -24,6 +24,7 @@ mod tree;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -135,7 +136,8 @@ impl ServerCommand {
     }
 
     fn not_started(&self, source: std::io::Error) -> McpError {
-        McpError::NotStarted { command: self.program.to_string_lossy().into_owned(), source }
+        let command = self.program.to_string_lossy().into_owned();
+        McpError::NotStarted { command, source: Arc::new(source) }
     }
 }
 

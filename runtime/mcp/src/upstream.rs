@@ -1,10 +1,8 @@
 //! A wrapped MCP server, spoken to as its client.
 //!
 //! The upstream relays: what it does not have to understand passes as the text it is. It understands
-//! initialization, for two reasons. Capabilities of the client that nothing here governs yet
-//! (sampling, elicitation, roots, tasks) are not announced to the server, so an honest server never
-//! uses them. And a server that asks anyway is answered by [`UpstreamEvents::request`], where a refusal
-//! gets its receipt.
+//! initialization, to know what the server can do, and the list of tools, which every decision needs.
+//! What the server asks and tells goes to [`UpstreamEvents`].
 
 mod process;
 mod tools;
@@ -36,10 +34,8 @@ pub const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a server may take for a list or another request that no deadline of the kernel covers.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Client capabilities that would let the server act through us without a decision of the kernel.
-const UNGOVERNED: [&str; 4] = ["sampling", "elicitation", "roots", "tasks"];
-
-const INITIALIZED: &str = "notifications/initialized";
+/// What a server is told once its answer to `initialize` was read.
+pub(crate) const INITIALIZED: &str = "notifications/initialized";
 
 /// What becomes of what the server asks and tells.
 #[async_trait]
@@ -114,20 +110,19 @@ impl Upstream {
         *self.shared.events.write().unwrap_or_else(PoisonError::into_inner) = Some(events);
     }
 
-    /// Initializes the server with a client's own `InitializeRequestParams`: its protocol version and identity
-    /// as they are, its capabilities without those that are not governed here.
+    /// Initializes the server with `InitializeRequestParams` as they are. Their capabilities must be no more
+    /// than what is governed, for what is announced here the server may use.
     ///
     /// # Errors
     /// [`McpError::Refused`] with the server's own error; [`McpError::NotStarted`] or
     /// [`McpError::NotInitialized`] when there is no server or no sense in its answer.
     pub async fn initialize(&self, params: &Json) -> Result<&Initialized, McpError> {
-        let params = governed(params)?;
         let options = RequestOptions {
             timeout: Some(INITIALIZE_TIMEOUT),
             not_cancellable: true,
             ..RequestOptions::default()
         };
-        let answer = self.shared.session.request("initialize", Some(&params), options).await;
+        let answer = self.shared.session.request("initialize", Some(params), options).await;
         let initialized = match answer {
             Ok(result) => Initialized::read(result)?,
             Err(refused @ McpError::Refused(_)) => return Err(refused),
@@ -141,15 +136,7 @@ impl Upstream {
     /// # Errors
     /// As [`Upstream::initialize`].
     pub async fn initialize_as(&self, name: &str, version: &str) -> Result<&Initialized, McpError> {
-        let protocol = chio_spec::versions::MCP_PROTOCOL_VERSIONS.first().copied().unwrap_or_default();
-        let params = format!(
-            r#"{{"capabilities":{{}},"clientInfo":{{"name":{},"version":{}}},"protocolVersion":{}}}"#,
-            quote(name),
-            quote(version),
-            quote(protocol)
-        );
-        let params = Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))?;
-        let initialized = self.initialize(&params).await?;
+        let initialized = self.initialize(&introduction_as(name, version)?).await?;
         self.notify(INITIALIZED, None);
         Ok(initialized)
     }
@@ -262,15 +249,16 @@ impl Initialized {
     }
 }
 
-/// The client's parameters without the capabilities that are not governed here.
-fn governed(params: &Json) -> Result<Json, McpError> {
-    let invalid = |error: serde_json::Error| McpError::InvalidParams(error.to_string());
-    let mut members = Members::parse(params.get()).map_err(invalid)?;
-    let capabilities = members.get("capabilities").unwrap_or("{}").to_owned();
-    let mut capabilities = Members::parse(&capabilities).map_err(invalid)?;
-    capabilities.retain(|name| !UNGOVERNED.contains(&name));
-    members.set("capabilities", capabilities.to_text());
-    members.to_json().map_err(|error| McpError::InvalidParams(error.to_string()))
+/// The parameters of `initialize` for a client that can do nothing.
+pub(crate) fn introduction_as(name: &str, version: &str) -> Result<Json, McpError> {
+    let protocol = chio_spec::versions::MCP_PROTOCOL_VERSIONS.first().copied().unwrap_or_default();
+    let params = format!(
+        r#"{{"capabilities":{{}},"clientInfo":{{"name":{},"version":{}}},"protocolVersion":{}}}"#,
+        quote(name),
+        quote(version),
+        quote(protocol)
+    );
+    Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))
 }
 
 async fn drive(driver: Driver, shared: Arc<Shared>) {

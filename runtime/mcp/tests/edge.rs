@@ -440,10 +440,10 @@ async fn a_stop_answers_and_receipts_what_is_in_work() {
 async fn a_server_that_nobody_holds_any_more_is_ended() {
     let mut house = House::ready(SAFE).await;
     house.client.call("echo", json!({})).await;
-    let held = Arc::downgrade(&house.server);
+    let held = Arc::downgrade(&house.servers.members()[0].running().unwrap());
     drop(house.client);
     house.edge.await.unwrap();
-    drop(house.server);
+    drop(house.servers);
     // Dropping the last handle closes the pipes, and with them ends the process.
     while held.upgrade().is_some() {
         tokio::task::yield_now().await;

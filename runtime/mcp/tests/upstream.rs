@@ -151,7 +151,7 @@ async fn the_kernel_sees_what_can_be_granted() {
         ]}),
     });
     upstream.initialize_as("chio", "0").await.unwrap();
-    let server = WrappedServer::new(ServerId::new("s").unwrap(), upstream);
+    let server = WrappedServer::new(ServerId::new("s").unwrap(), Some(Arc::new(upstream)));
     let tools = server.list().await.unwrap();
     let shapes: Vec<_> = tools
         .iter()

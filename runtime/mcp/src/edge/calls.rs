@@ -7,7 +7,7 @@ use chio_kernel::{CallRequest, Outcome, Patience, Target};
 use chio_spec::{ErrorCode, ToolCallResult, ToolName};
 
 use crate::channel::Route;
-use crate::connection::CallRelay;
+use crate::connection::{CallRelay, Following};
 use crate::edge::Edge;
 use crate::edge::results::{method_error, refusal_with_receipt, tool_result, upstream_error};
 use crate::jsonrpc::{ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND, Members};
@@ -120,12 +120,14 @@ impl Edge {
         params: &Params<'_>,
         target: Target,
         arguments: Json,
-    ) -> Result<(Outcome, CallRelay<'_>), ErrorObject> {
+    ) -> Result<(Outcome, CallRelay), ErrorObject> {
         let settings = &self.settings;
         let meta = params.members.get("_meta");
         let progress = self.progress_for(request, meta)?;
-        let (meta, relay) = settings.server.follow(meta, progress).map_err(upstream_error)?;
-        let server_id = settings.server.id().clone();
+        let following = Following { progress, task: None };
+        let followed = self.server.follow_server(Arc::clone(&self.upstream), meta, following);
+        let (meta, relay) = followed.map_err(upstream_error)?;
+        let server_id = self.server.id().clone();
         let capability = settings
             .authority
             .capability_for(&target, &server_id, &settings.kernel)

@@ -29,7 +29,7 @@ impl Edge {
                 "the list of tools has one page, and no such cursor",
             ));
         }
-        let list = self.settings.server.upstream().tools().await.map_err(upstream_error)?;
+        let list = self.upstream.tools().await.map_err(upstream_error)?;
         let shown = list.tools().iter().filter(|tool| !tool.needs_task && self.may_call(&tool.name));
         let mut tools = String::from("[");
         for tool in shown {
@@ -65,7 +65,7 @@ impl Edge {
     }
 
     fn may_call(&self, name: &str) -> bool {
-        let server = self.settings.server.id().as_str();
+        let server = self.server.id().as_str();
         if !self.settings.kernel.policy().pipeline().visible(server, name) {
             return false;
         }
@@ -101,7 +101,7 @@ impl Edge {
 
     /// Whether the capability that the caller would present has a grant for the target.
     fn covered(&self, target: &Target) -> bool {
-        self.settings.authority.covers(target, self.settings.server.id())
+        self.settings.authority.covers(target, self.server.id())
     }
 }
 

@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use chio_json::Json;
+use chio_spec::ServerId;
 
 use crate::channel::Route;
 use crate::edge::Edge;
+use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, Members, Notification};
 use crate::refusals::Refusals;
+use crate::servers::{ServerEvents, is_at_or_below};
 use crate::session::{Incoming, Session};
 use crate::upstream::UpstreamEvents;
 
@@ -25,7 +28,7 @@ pub(super) struct FromUpstream {
 impl FromUpstream {
     pub(super) fn new(edge: &Edge) -> Self {
         let settings = &edge.settings;
-        let refusals = Refusals::new(&settings.kernel, settings.server.id().clone(), settings.surface)
+        let refusals = Refusals::new(&settings.kernel, edge.server.id().clone(), settings.surface)
             .in_session_of(Arc::clone(&settings.authority));
         Self { refusals, client: edge.client.clone(), subscriptions: Arc::clone(&edge.subscriptions) }
     }
@@ -43,12 +46,12 @@ impl FromUpstream {
 }
 
 #[async_trait]
-impl UpstreamEvents for FromUpstream {
-    async fn request(&self, request: &Incoming) -> Result<Json, ErrorObject> {
+impl ServerEvents for FromUpstream {
+    async fn request(&self, _: &ServerId, request: &Incoming) -> Result<Json, ErrorObject> {
         self.refusals.request(request).await
     }
 
-    fn notification(&self, notification: Notification) {
+    fn notification(&self, _: &ServerId, notification: Notification) {
         let relayed = match notification.method.as_str() {
             "notifications/message"
             | "notifications/tools/list_changed"
@@ -62,9 +65,8 @@ impl UpstreamEvents for FromUpstream {
         }
         let _ = self.client.notify(&notification.method, notification.params.as_ref(), Route::Unrelated);
     }
-}
 
-fn is_at_or_below(uri: &str, subscribed: &str) -> bool {
-    uri.strip_prefix(subscribed)
-        .is_some_and(|rest| rest.is_empty() || subscribed.ends_with('/') || rest.starts_with(['/', '#', '?']))
+    fn ended(&self, server: &ServerId, reason: &CloseReason) {
+        tracing::info!(%server, %reason, "the tool server of a session ended");
+    }
 }

@@ -1,6 +1,7 @@
 //! `chio wrap`: one client on our standard input and output, one server below us.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edge::{Edge, EdgeSettings, End};
 use crate::process::Exit;
+use crate::servers::Member;
 use crate::stdio::{self, Side};
 
 /// How long the last bytes may take to reach a client that does not read.
@@ -27,13 +29,14 @@ pub struct WrapEnd {
 /// ends the server's whole tree. On return every receipt is signed and every answer written. Standard
 /// output carries MCP and nothing else from here on.
 pub async fn wrap_stdio(settings: EdgeSettings, stop: CancellationToken) -> WrapEnd {
-    let server = settings.server.clone();
+    let servers = Arc::clone(&settings.servers);
     let (stdout, written) = stdout();
     let (channel, pumps) = stdio::attach(stdin(), stdout, Side::Client);
     let end = Edge::serve(settings, channel, stop).await;
     drop(pumps);
     let _ = tokio::time::timeout(LAST_BYTES, written).await;
-    let server = server.upstream().stop().await;
+    servers.close().await;
+    let server = servers.members().first().and_then(Member::exit);
     WrapEnd { end, server }
 }
 

@@ -1,6 +1,6 @@
 //! The process behind an upstream.
 
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -56,10 +56,10 @@ impl Wrapped {
         match exit {
             Some(Exit::NeverRan) => McpError::NotStarted {
                 command: self.program.clone(),
-                source: std::io::Error::new(
+                source: Arc::new(std::io::Error::new(
                     std::io::ErrorKind::NotFound,
                     "the program does not exist or cannot be executed",
-                ),
+                )),
             },
             Some(Exit::Status(status)) => {
                 McpError::NotInitialized { reason: format!("it exited with status {status}") }

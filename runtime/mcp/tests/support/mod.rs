@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use chio_core::keys::SigningKey;
 use chio_kernel::{Kernel, KernelSettings, LocalAuthority, StreamLimits, SystemClock};
-use chio_mcp::connection::WrappedServer;
 use chio_mcp::edge::{Edge, EdgeSettings, End};
 use chio_mcp::process::ServerCommand;
+use chio_mcp::servers::{Fleet, FleetLimits, Launch, Owner, ServerSettings, SessionServers};
 use chio_mcp::stdio::{self, Side};
-use chio_mcp::upstream::Upstream;
 use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::{Receipt, ServerId};
 use chio_store::{SqliteOptions, SqliteStore, Store};
@@ -24,7 +23,7 @@ const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/server
 
 pub struct House {
     pub client: Client,
-    pub server: Arc<WrappedServer>,
+    pub servers: Arc<SessionServers>,
     pub store: Arc<dyn Store>,
     pub stop: CancellationToken,
     pub edge: JoinHandle<End>,
@@ -49,12 +48,15 @@ impl House {
         };
         let kernel = Kernel::new(settings, Arc::clone(&store));
         let command = ServerCommand::new("python3", [SERVER]).supervised_by(FIXTURE);
-        let upstream = Upstream::start(&command).unwrap();
-        let server = Arc::new(WrappedServer::new(ServerId::new("scripted").unwrap(), upstream));
-        kernel.register(Arc::<WrappedServer>::clone(&server));
+        let settings = ServerSettings {
+            id: ServerId::new("scripted").unwrap(),
+            launch: Launch::Command(command),
+            owner: Owner::Session,
+        };
+        let servers = Fleet::new(&kernel, "mcp-stdio", vec![settings], FleetLimits::default()).open();
         let settings = EdgeSettings {
             kernel,
-            server: Arc::clone(&server),
+            servers: Arc::clone(&servers),
             authority: Arc::new(LocalAuthority::new(key, policy, subject, Identity::local())),
             subject,
             surface: "mcp-stdio",
@@ -69,7 +71,7 @@ impl House {
                 Edge::serve(settings, channel, stop).await
             })
         };
-        Self { client: Client::new(ours), server, store, stop, edge, _dir: dir }
+        Self { client: Client::new(ours), servers, store, stop, edge, _dir: dir }
     }
 
     /// A house whose client is ready.
@@ -94,7 +96,7 @@ impl House {
     pub async fn close(self) -> End {
         drop(self.client);
         let end = self.edge.await.unwrap();
-        self.server.upstream().stop().await;
+        self.servers.close().await;
         end
     }
 }
