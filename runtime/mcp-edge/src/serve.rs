@@ -1,14 +1,31 @@
-//! The listener.
+//! The listener, its connections, and the end of both.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Authentication;
 use crate::config::EdgeConfig;
 use crate::host::Host;
+use crate::router::{Edge, Peer, Routes};
+
+/// The head of a request, and what waits to be written to a connection, at most.
+const CONNECTION_BUFFER: usize = 64 * 1024;
+
+/// How long connections may take to write what they have when the edge ends.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Serves MCP clients on `listener` until `stop` fires. Then no connection is accepted any more, sessions drain for at
 /// most [`Limits::drain_grace`](crate::Limits::drain_grace), and what is left is cut off.
@@ -22,8 +39,81 @@ pub async fn serve(
     host: Arc<dyn Host>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let _ = (config, auth, host);
-    listener.local_addr()?;
-    stop.cancelled().await;
+    let limits = config.limits.clone();
+    let edge = Edge::new(listener.local_addr()?, config, auth, host);
+    let routes = Routes::new(&edge);
+    let reaper = tokio::spawn({
+        let (edge, stop) = (Arc::clone(&edge), stop.clone());
+        async move { edge.registry.reap(stop).await }
+    });
+    let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let connections = TaskTracker::new();
+    let finish = CancellationToken::new();
+    while let Some((place, stream, peer)) = stop.run_until_cancelled(accept(&listener, &room)).await {
+        let routes = routes.clone();
+        let finish = finish.clone();
+        let read_timeout = limits.read_timeout;
+        connections.spawn(async move {
+            answer(stream, peer, routes, read_timeout, finish).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    edge.registry.close().await;
+    finish.cancel();
+    connections.close();
+    let _ = tokio::time::timeout(LAST_BYTES, connections.wait()).await;
+    let _ = reaper.await;
     Ok(())
+}
+
+/// The next connection, when there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
+    let place = Arc::clone(room).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (place, stream, peer),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Most often there are too many open files, which takes a moment to change.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection.
+async fn answer(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: Routes,
+    read_timeout: Duration,
+    finish: CancellationToken,
+) {
+    // Events are small writes, which would wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let peer = Peer(peer.ip());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let answered = routes.clone().answer(peer, request.map(Body::new));
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(read_timeout)
+        .max_buf_size(CONNECTION_BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = finish.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST_BYTES, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke");
+    }
 }

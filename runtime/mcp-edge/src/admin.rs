@@ -1,0 +1,83 @@
+//! What an operator can ask and do, under `/admin`.
+//!
+//! Health is open to everybody and says nothing that is not on the label. Everything else needs the admin token, and
+//! does not exist where there is none: a token of a client never opens it.
+
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use chio_core::hash::sha256;
+use chio_spec::ErrorCode;
+use serde_json::{Value, json};
+
+use crate::refusal::{Refusal, json_response};
+use crate::router::{Edge, method_not_allowed};
+
+/// The routes that need the admin token; none where there is no token.
+pub(crate) fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
+    let health = Router::new().route("/admin/health", get(health).fallback(get_only));
+    if edge.config.admin_token.is_none() {
+        return health;
+    }
+    let guarded = Router::new()
+        .route("/admin/sessions", get(sessions::list).fallback(get_only))
+        .route("/admin/sessions/{id}/drain", post(sessions::drain).fallback(post_only))
+        .route("/admin/sessions/{id}/shutdown", post(sessions::shutdown).fallback(post_only))
+        .route("/admin/servers", get(servers).fallback(get_only))
+        .route("/admin/metrics", get(metrics).fallback(get_only))
+        .route_layer(from_fn_with_state(Arc::clone(edge), admitted));
+    health.merge(guarded)
+}
+
+async fn health() -> Response {
+    json_body(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn servers(State(edge): State<Arc<Edge>>) -> Response {
+    json_body(&json!({"servers": []}))
+}
+
+async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
+    let text = edge.metrics.text(&edge.registry.census(), []);
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn get_only() -> Response {
+    method_not_allowed("GET").into_response()
+}
+
+async fn post_only() -> Response {
+    method_not_allowed("POST").into_response()
+}
+
+/// Passes who presents the admin token.
+async fn admitted(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    if edge.config.admin_token.as_ref().is_some_and(|token| presents(request.headers(), token)) {
+        return next.run(request).await;
+    }
+    Refusal::new(ErrorCode::AuthMissingOrInvalid, "the admin endpoints need the admin token as bearer token")
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        .into_response()
+}
+
+/// Whether the one `Authorization` header holds this token. Hashes are compared, so that the time it takes says
+/// nothing about the token.
+fn presents(headers: &HeaderMap, token: &str) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
+    let Some((scheme, presented)) = value.filter(|_| values.next().is_none()) else { return false };
+    scheme.eq_ignore_ascii_case("bearer") && sha256(presented.trim().as_bytes()) == sha256(token.as_bytes())
+}
+
+fn json_body(value: &Value) -> Response {
+    json_response(StatusCode::OK, value.to_string().into())
+}

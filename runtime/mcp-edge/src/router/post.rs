@@ -1,0 +1,123 @@
+//! POST: one message of the client.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chio_mcp::jsonrpc::{Id, Malformed, Message, Request};
+use chio_policy::Identity;
+use chio_spec::ErrorCode;
+
+use super::{Edge, Peer, accept, capability, get, header, initialize, session};
+use crate::metrics::Outcome;
+use crate::refusal::{Refusal, json_response};
+use crate::sessions::Refused;
+use crate::streams::{First, answer_body};
+
+pub(super) async fn answer(
+    edge: &Arc<Edge>,
+    peer: Peer,
+    identity: &Arc<Identity>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Response> {
+    accept::post(headers).map_err(IntoResponse::into_response)?;
+    accept::content(headers).map_err(IntoResponse::into_response)?;
+    let body = edge.reading.read(headers, body).await.map_err(IntoResponse::into_response)?;
+    let message = match std::str::from_utf8(&body.bytes) {
+        Ok(text) => Message::parse(text),
+        Err(_) => Err(Malformed::NotJson("the body is not UTF-8".to_owned())),
+    };
+    drop(body);
+    match message.map_err(|malformed| refuse(&malformed))? {
+        Message::Request(request) if request.method == initialize::METHOD => {
+            initialize::answer(edge, peer, identity, headers, request).await
+        }
+        Message::Notification(notification) if notification.method == initialize::METHOD => {
+            let text = "initialize must be a JSON-RPC request with an id";
+            Err(Refusal::new(ErrorCode::InvalidRequestShape, text).into_response())
+        }
+        Message::Request(request) => pass_on(edge, identity, headers, request).await,
+        message => {
+            let session = session::find(edge, identity, headers, None)?;
+            let method = match &message {
+                Message::Notification(notification) => notification.method.as_str(),
+                _ => "",
+            };
+            session::authorize(edge, identity, method)?;
+            edge.metrics.request(method, Outcome::Accepted);
+            let told = session.tell(message).await;
+            told.map_err(|_| session::not_found(None).into_response())?;
+            Ok((StatusCode::ACCEPTED, mode("post_notification_accepted")).into_response())
+        }
+    }
+}
+
+async fn pass_on(
+    edge: &Edge,
+    identity: &Identity,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<Response, Response> {
+    let id = request.id.clone();
+    let method = request.method.clone();
+    let session = session::find(edge, identity, headers, Some(&id))?;
+    session::authorize(edge, identity, &method)?;
+    let request = capability::splice(headers, request).map_err(IntoResponse::into_response)?;
+    let reading = session.request(request, session.reads_priming).await.map_err(|refused| {
+        edge.metrics.request(&method, Outcome::Refused);
+        not_taken(refused, &id).into_response()
+    })?;
+    let first = tokio::time::timeout(edge.config.answer_delay, reading.first()).await;
+    match first {
+        Ok(First::Answer(answer)) => {
+            edge.metrics.request(&method, Outcome::Answered);
+            let mut response = json_response(StatusCode::OK, answer_body(answer));
+            response.headers_mut().extend(mode("post_request_json"));
+            Ok(response)
+        }
+        Ok(First::Nothing) if !session.life().state.serves() => {
+            edge.metrics.request(&method, Outcome::Refused);
+            Err(session::not_found(Some(&id)).into_response())
+        }
+        // A cancelled request has a stream without an answer.
+        Ok(First::Other | First::Nothing) | Err(_) => {
+            edge.metrics.request(&method, Outcome::Streamed);
+            Ok(get::event_stream(reading, "post_request_sse", edge.config.close_silent_after))
+        }
+    }
+}
+
+fn mode(mode: &'static str) -> [(HeaderName, HeaderValue); 1] {
+    [(HeaderName::from_static(header::RESPONSE_MODE), HeaderValue::from_static(mode))]
+}
+
+fn refuse(malformed: &Malformed) -> Response {
+    let mut response = json_response(StatusCode::BAD_REQUEST, Body::from(malformed.answer()));
+    let code = match malformed {
+        Malformed::NotJson(_) => ErrorCode::DeserializationFailed,
+        _ => ErrorCode::InvalidRequestShape,
+    };
+    response.extensions_mut().insert(code);
+    response
+}
+
+fn not_taken(refused: Refused, id: &Id) -> Refusal {
+    match refused {
+        Refused::InUse => {
+            let text = "a request with this id is still in work";
+            Refusal::answer(ErrorCode::InvalidRequestShape, id, text)
+        }
+        Refused::TooMany => {
+            let text = "too many requests are in work on this session; try again when some are done";
+            Refusal::answer(ErrorCode::KernelBusy, id, text)
+        }
+        Refused::Full => {
+            let text = "too many undelivered answers wait on this session; resume their streams by GET with \
+                        Last-Event-ID, or initialize a new session";
+            Refusal::answer(ErrorCode::KernelBusy, id, text)
+        }
+        Refused::Over => session::not_found(Some(id)),
+    }
+}
