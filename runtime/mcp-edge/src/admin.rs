@@ -6,6 +6,7 @@
 mod sessions;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,6 +16,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chio_core::hash::sha256;
+use chio_mcp::servers::{Owner, ServerStatus};
 use chio_spec::ErrorCode;
 use serde_json::{Value, json};
 
@@ -42,13 +44,32 @@ async fn health() -> Response {
 }
 
 async fn servers(State(edge): State<Arc<Edge>>) -> Response {
-    json_body(&json!({"servers": []}))
+    let servers: Vec<_> = edge.host.servers().iter().map(server).collect();
+    json_body(&json!({"servers": servers}))
 }
 
 async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
-    let text = edge.metrics.text(&edge.registry.census(), []);
+    let servers = edge.host.servers();
+    let restarts = servers.iter().map(|server| (server.id.to_string(), server.restarts));
+    let text = edge.metrics.text(&edge.registry.census(), restarts);
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(CONTENT_TYPE, kind)], text).into_response()
+}
+
+fn server(server: &ServerStatus) -> Value {
+    let failure = server.last_failure.as_ref();
+    json!({
+        "id": server.id.to_string(),
+        "owner": match server.owner {
+            Owner::Session => "session",
+            Owner::Shared => "shared",
+        },
+        "running": server.running,
+        "restarts": server.restarts,
+        "unattributedNotifications": server.unattributed,
+        "lastFailure": failure.map(|failure| json!({"at": millis(failure.at), "reason": failure.reason})),
+        "retryInMillis": server.retry_in.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+    })
 }
 
 async fn get_only() -> Response {
@@ -76,6 +97,12 @@ fn presents(headers: &HeaderMap, token: &str) -> bool {
     let value = values.next().and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
     let Some((scheme, presented)) = value.filter(|_| values.next().is_none()) else { return false };
     scheme.eq_ignore_ascii_case("bearer") && sha256(presented.trim().as_bytes()) == sha256(token.as_bytes())
+}
+
+/// Milliseconds since 1970.
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn json_body(value: &Value) -> Response {

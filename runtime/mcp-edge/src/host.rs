@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use chio_mcp::channel::Channel;
+use chio_mcp::servers::ServerStatus;
 use chio_policy::Identity;
 use chio_spec::ErrorCode;
 use tokio_util::sync::CancellationToken;
@@ -30,4 +31,7 @@ pub trait Host: Send + Sync + 'static {
         channel: Channel,
         stop: CancellationToken,
     ) -> Result<Serving, ErrorCode>;
+
+    /// How the servers behind the edge are, for operators.
+    fn servers(&self) -> Vec<ServerStatus>;
 }

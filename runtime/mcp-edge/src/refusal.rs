@@ -53,10 +53,6 @@ impl Refusal {
         self.headers.push((name, value));
         self
     }
-
-    pub(crate) fn code(&self) -> ErrorCode {
-        self.code
-    }
 }
 
 impl IntoResponse for Refusal {

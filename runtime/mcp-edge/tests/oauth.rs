@@ -651,8 +651,7 @@ async fn everything_on_the_page_is_escaped() {
     let (edge, _) = asking().await;
     let body = json!({"client_name": "<script>alert('1')</script>&\"", "redirect_uris": ["https://c.example.org/cb?a=1&b=2"]});
     let id = text(&register(&edge, &body).await.json(), "client_id");
-    let page =
-        page(&edge, &[("client_id", &id), ("redirect_uri", "https://c.example.org/cb?a=1&b=2")]).await;
+    let page = page(&edge, &[("client_id", &id), ("redirect_uri", "https://c.example.org/cb?a=1&b=2")]).await;
     let text = &page.answer.text;
     assert!(text.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;"), "{text}");
     assert!(text.contains("https://c.example.org/cb?a=1&amp;b=2") && !text.contains("<script"));

@@ -1,7 +1,7 @@
 //! Sessions as operators see them.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::json_body;
+use super::{json_body, millis};
 use crate::refusal::{Refusal, json_response};
 use crate::router::Edge;
 use crate::sessions::{Ended, Session, State as Life};
@@ -130,10 +130,4 @@ fn auth_context(identity: &Identity) -> Value {
         context.insert("scopes".to_owned(), json!(identity.scopes));
     }
     context
-}
-
-/// Milliseconds since 1970.
-fn millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

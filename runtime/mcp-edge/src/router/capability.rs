@@ -101,9 +101,9 @@ mod tests {
     fn both_a_header_and_meta_are_refused() {
         let one = headers(&[("chio-capability", "{}")]);
         let params = r#","params":{"_meta":{"chio.dev/capability":{}}}"#;
-        let refusal = splice(&one, request(params)).unwrap_err();
-        assert_eq!(refusal.code(), ErrorCode::InvalidParams);
-        assert_eq!(refusal.into_response().status(), 200);
+        let response = splice(&one, request(params)).unwrap_err().into_response();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.extensions().get(), Some(&ErrorCode::InvalidParams));
     }
 
     #[test]
