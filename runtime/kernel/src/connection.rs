@@ -37,7 +37,8 @@ pub trait ToolServerConnection: Send + Sync {
     ///
     /// # Errors
     /// [`KernelError::ToolServerError`] when the server answered with a failure; [`KernelError::Interrupted`] when
-    /// it ended or broke off before it answered, so that the outcome is unknown.
+    /// it ended or broke off before it answered, so that the outcome is unknown; [`KernelError::Unavailable`] when
+    /// the call certainly did not reach it, so that nothing is charged for it.
     async fn invoke(&self, call: &ToolCall, chunks: &ChunkSink) -> Result<ToolOutput, KernelError>;
 
     /// Tells the server that nobody waits for this call any more.

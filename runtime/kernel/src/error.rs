@@ -13,6 +13,9 @@ pub enum KernelError {
     /// The tool server ended or broke off before it answered; whether the call took effect is unknown.
     #[error("tool server ended before it answered: {0}")]
     Interrupted(String),
+    /// There is no tool server to be reached now: the call certainly did not get there.
+    #[error("tool server unavailable: {0}")]
+    Unavailable(String),
     /// The store failed, so nothing can be decided or recorded.
     #[error("receipt store: {0}")]
     Store(#[from] chio_store::StoreError),
@@ -31,6 +34,7 @@ impl KernelError {
         match self {
             Self::ToolServerError(_) => ErrorCode::ToolServerError,
             Self::Interrupted(_) => ErrorCode::ToolInterrupted,
+            Self::Unavailable(_) => ErrorCode::ServerUnavailable,
             Self::Store(error) => error.code(),
             Self::Receipt(_) | Self::SelfTest(_) => ErrorCode::InternalError,
         }

@@ -9,13 +9,13 @@ use chio_spec::ErrorCode;
 use chio_store::{Admission, AdmissionOutcome, Refusal, Settlement, Ticket};
 
 use crate::connection::ToolCall;
-use crate::dispatch::dispatch;
+use crate::dispatch::{Ending, dispatch};
 use crate::records::{self, Facts};
 use crate::scope::Candidate;
 use crate::steps::{Cleared, revoked, stopped, validity};
 use crate::trail::{Denial, Progress, step};
 use crate::verdict::{Verdict, judge};
-use crate::{CallRequest, ChunkSink, Kernel, Outcome, Patience};
+use crate::{CallRequest, ChunkSink, Kernel, KernelError, Outcome, Patience};
 
 /// How far, in seconds, the clock may go back between two calls before the kernel stops believing it.
 const CLOCK_SLACK: u64 = 60;
@@ -157,6 +157,9 @@ impl Kernel {
             progress.agents.iter().any(|agent| stops.covers(agent))
         };
         let (ending, streamed) = dispatch(&*server, &call, chunks, timeout, &request.cancel, stopped).await;
+        if matches!(ending, Ending::Failed(KernelError::Unavailable(_))) {
+            taken.settlement = Settlement::Release;
+        }
         let verdict = judge(ending, streamed, request.chunks.is_some(), request.result_limit);
         match &verdict.denial {
             None => progress.trail.passed(step::DISPATCH),

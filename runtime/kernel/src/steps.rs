@@ -160,6 +160,10 @@ impl Kernel {
                 "tool {} is not registered on server {server}",
                 request.target.tool_name().as_str()
             ))),
+            Some(Err(error @ KernelError::Unavailable(_))) => {
+                Err(Denial::new(ErrorCode::ServerUnavailable, step::TOOL, "the tool server is not available")
+                    .with_details(error.to_string()))
+            }
             Some(Err(error)) => Err(failed(error.to_string())),
             None => Err(failed("the tool server connection panicked".to_owned())),
         }

@@ -53,6 +53,9 @@ pub(crate) fn judge(ending: Ending, streamed: Streamed, forwarded: bool, result_
             let reason = format!("the tool server ended before it answered: {}", shortened(&text));
             Verdict::incomplete(ErrorCode::ToolInterrupted, reason, stream, received)
         }
+        Ending::Failed(error @ KernelError::Unavailable(_)) => {
+            Verdict::failed(ErrorCode::ServerUnavailable, &error.to_string(), stream)
+        }
         Ending::Failed(error) => Verdict::failed(ErrorCode::ToolServerError, &error.to_string(), stream),
         Ending::TimedOut(deadline) => {
             let reason = format!("the tool did not answer within {} s", deadline.as_secs());

@@ -371,6 +371,16 @@ async fn a_tool_server_error_or_panic_is_a_denial_and_still_charged() {
 }
 
 #[tokio::test]
+async fn a_call_that_never_reached_its_server_is_a_denial_and_not_charged() {
+    let f = Fixture::new();
+    let token = token("cap-1", grant("srv", "*").with_max_invocations(1));
+    let unreached = f.call(request(&token, "unreachable", json!({}))).await;
+    assert_eq!(unreached.error, Some(ErrorCode::ServerUnavailable));
+    assert!(matches!(unreached.decision, Decision::Deny(_)));
+    assert_eq!(f.call(request(&token, "echo", json!({}))).await.decision, Decision::Allow);
+}
+
+#[tokio::test]
 async fn upstream_death_and_a_short_stream_are_incomplete() {
     let f = Fixture::new();
     let token = token("cap-1", grant("srv", "*"));
