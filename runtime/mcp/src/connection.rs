@@ -6,24 +6,26 @@
 //! kernel; a [`CallRelay`] carries it, named by a member of the call's metadata that never leaves this
 //! process.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+mod relay;
+mod task;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
 
 use chio_json::Json;
 use chio_kernel::{ChunkSink, KernelError, Target, ToolCall, ToolOutput, ToolServerConnection};
 use chio_spec::{ServerId, ToolDefinition, ToolName};
 
 use crate::error::McpError;
-use crate::jsonrpc::{ErrorObject, Members, quote};
+use crate::jsonrpc::{Members, quote};
 use crate::servers::Subscriber;
-use crate::session::{ProgressSink, RequestOptions};
-use crate::upstream::{Tool, Upstream};
+use crate::session::RequestOptions;
+use crate::upstream::{CLIENT_METHODS, Tool, Upstream};
+
+use relay::{Relay, Relays, Way};
+
+pub use relay::{Ask, CallRelay, Following, TaskCall};
 
 /// The member of a call's metadata that names its relay.
 const RELAY: &str = "chio.dev/relay";
@@ -50,31 +52,6 @@ impl UpstreamSource for Upstream {
         Ok(self)
     }
 }
-
-/// Carries an allowed request of a server, its method and its parameters, to the client that it is meant for.
-/// Dropping the future withdraws the request.
-pub type Ask = Arc<dyn Fn(String, Json) -> BoxFuture<'static, Result<Json, McpError>> + Send + Sync>;
-
-/// What a caller wants of one call beside its result.
-#[derive(Clone, Default)]
-pub struct Following {
-    /// Takes the server's progress.
-    pub progress: Option<ProgressSink>,
-    /// Makes the call as a task of the server's.
-    pub task: Option<TaskCall>,
-}
-
-/// How a call is made as a task of the server's.
-#[derive(Clone)]
-pub struct TaskCall {
-    /// How long the server is asked to keep the task and its result.
-    pub ttl: Duration,
-    /// Takes each state of the task as the server tells it, an MCP `Task` object.
-    pub status: Option<ProgressSink>,
-}
-
-/// Methods by which a server asks its client.
-const CLIENT_METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
 
 /// One wrapped MCP server, under the name that grants and receipts use.
 pub struct WrappedServer {
@@ -120,6 +97,19 @@ impl WrappedServer {
         self.open(Way::Client(ask), meta)
     }
 
+    /// Prepares one call to a server that cannot be reached, so that the call still gets its decision and its
+    /// receipt. `meta` is the caller's.
+    ///
+    /// # Errors
+    /// [`McpError::InvalidParams`] when `meta` is not an object.
+    pub fn follow_failure(
+        &self,
+        reason: McpError,
+        meta: Option<&str>,
+    ) -> Result<(Json, CallRelay), McpError> {
+        self.open(Way::Nowhere(reason), meta)
+    }
+
     pub(crate) fn follow(
         &self,
         upstream: Arc<Upstream>,
@@ -142,14 +132,16 @@ impl WrappedServer {
 
     /// The relay that a call's metadata names.
     fn relay_in(&self, meta: Option<&Json>) -> Result<Option<Arc<Relay>>, KernelError> {
-        let members = Members::parse(meta.map_or("{}", Json::get)).map_err(unreadable_meta)?;
+        let members =
+            Members::parse(meta.map_or("{}", Json::get)).map_err(|error| unreadable_meta(&error))?;
         Ok(members.get(RELAY).and_then(|key| self.relays.find(key)))
     }
 
     /// The MCP request that makes an allowed call, and the relay that it takes.
     fn request<'call>(&self, call: &'call ToolCall) -> Result<Request<'call>, KernelError> {
         let broken = |reason: String| KernelError::ToolServerError(reason);
-        let mut meta = Members::parse(call.meta.as_ref().map_or("{}", Json::get)).map_err(unreadable_meta)?;
+        let mut meta = Members::parse(call.meta.as_ref().map_or("{}", Json::get))
+            .map_err(|error| unreadable_meta(&error))?;
         let relay = meta.remove(RELAY).and_then(|key| self.relays.find(&key));
         let (method, mut params) = match &call.target {
             Target::Tool(name) => {
@@ -215,6 +207,7 @@ impl ToolServerConnection for WrappedServer {
         let way = self.relay_in(meta)?;
         let way = way.as_deref().map(|relay| &relay.way);
         match (target, way) {
+            (_, Some(Way::Nowhere(reason))) => Err(kernel_error(reason)),
             (Target::Tool(name), Some(Way::Server { upstream, .. })) => self.knows_tool(upstream, name).await,
             (Target::Tool(name), None) => {
                 let upstream = self.default_upstream().await.map_err(|error| kernel_error(&error))?;
@@ -242,11 +235,15 @@ impl ToolServerConnection for WrappedServer {
             Some(Way::Client(ask)) if asks_client => ask(method.to_owned(), params).await,
             Some(Way::Client(_)) => Err(wrong_way("the relay leads to a client, and the call to a server")),
             _ if asks_client => Err(wrong_way("the call does not say which client it is meant for")),
+            Some(Way::Nowhere(reason)) => Err(reason.clone()),
             Some(Way::Server { upstream, subscriber, following }) => {
                 let options =
                     RequestOptions { progress: following.progress.clone(), ..RequestOptions::default() };
-                match (&call.target, subscriber) {
-                    (Target::Resource { subscribe: true, .. }, Some(subscriber)) => {
+                match (&call.target, &following.task, subscriber) {
+                    (Target::Tool(_), Some(task), _) => {
+                        task::call(upstream, &params, task, following.progress.clone()).await
+                    }
+                    (Target::Resource { subscribe: true, .. }, _, Some(subscriber)) => {
                         subscriber.subscribe(upstream, &params, options).await
                     }
                     _ => upstream.request(method, Some(&params), options).await,
@@ -271,78 +268,21 @@ impl ToolServerConnection for WrappedServer {
     }
 }
 
-/// What the other side says about one call beside its result. Dropping it ends the relaying.
-pub struct CallRelay {
-    relays: Arc<Relays>,
-    key: String,
-    relay: Arc<Relay>,
-}
-
-impl CallRelay {
-    /// The JSON-RPC error that the call was answered with, if it was.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&ErrorObject> {
-        self.relay.refusal.get()
-    }
-}
-
-impl Drop for CallRelay {
-    fn drop(&mut self) {
-        self.relays.lock().remove(&self.key);
-    }
-}
-
-struct Relay {
-    way: Way,
-    refusal: OnceLock<ErrorObject>,
-}
-
-/// Where a call goes.
-enum Way {
-    Server { upstream: Arc<Upstream>, subscriber: Option<Subscriber>, following: Following },
-    Client(Ask),
-}
-
-#[derive(Default)]
-struct Relays {
-    next: AtomicU64,
-    /// Random: metadata of another surface must not be able to name a relay of this one.
-    secret: RandomState,
-    open: Mutex<HashMap<String, Arc<Relay>>>,
-}
-
-impl Relays {
-    fn open(self: &Arc<Self>, way: Way) -> CallRelay {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let key = format!("{number}-{:016x}", self.secret.hash_one(number));
-        let relay = Arc::new(Relay { way, refusal: OnceLock::new() });
-        self.lock().insert(key.clone(), Arc::clone(&relay));
-        CallRelay { relays: Arc::clone(self), key, relay }
-    }
-
-    /// The relay whose key this JSON string is.
-    fn find(&self, key: &str) -> Option<Arc<Relay>> {
-        self.lock().get(key.trim_matches('"')).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Relay>>> {
-        // Every critical section is one operation of the map.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 fn wrong_way(reason: &str) -> McpError {
     McpError::InvalidParams(reason.to_owned())
 }
 
-fn unreadable_meta(error: serde_json::Error) -> KernelError {
+fn unreadable_meta(error: &serde_json::Error) -> KernelError {
     KernelError::ToolServerError(format!("the call's metadata cannot be read: {error}"))
 }
 
-/// Whether the call may have taken effect decides between a failure and an interruption.
+/// Whether the call may have taken effect decides between a failure and an interruption, and what never
+/// left us is no failure of the server's.
 fn kernel_error(error: &McpError) -> KernelError {
     if error.outcome_unknown() {
         KernelError::Interrupted(error.to_string())
+    } else if error.never_sent() {
+        KernelError::Unavailable(error.to_string())
     } else {
         KernelError::ToolServerError(error.to_string())
     }

@@ -102,6 +102,7 @@ impl McpError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::InvalidParams(_) => ErrorCode::InvalidRequestShape,
+            _ if self.never_sent() => ErrorCode::ServerUnavailable,
             _ => ErrorCode::ToolServerError,
         }
     }
@@ -112,5 +113,20 @@ impl McpError {
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Closed(_) | Self::TimedOut(_) | Self::Cancelled)
+    }
+
+    /// Whether the request certainly did not reach the server, for there was none to reach: nothing was
+    /// done, and it can be tried again later.
+    #[must_use]
+    pub fn never_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::NotStarted { .. }
+                | Self::NotInitialized { .. }
+                | Self::NotSent(_)
+                | Self::Overloaded { .. }
+                | Self::Unavailable { .. }
+                | Self::TooManyServers { .. }
+        )
     }
 }

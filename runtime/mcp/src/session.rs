@@ -181,6 +181,13 @@ impl Session {
         answer
     }
 
+    /// Takes progress under a token of its own, as long as what is returned is kept: for what goes on after
+    /// the request that began it was answered.
+    #[must_use]
+    pub fn lasting_progress(&self, sink: ProgressSink) -> LastingProgress {
+        LastingProgress { session: self.clone(), token: self.shared.pending.add_lasting(sink) }
+    }
+
     /// Tells the peer, if its queue has room now.
     ///
     /// # Errors
@@ -382,6 +389,26 @@ impl Session {
         let error = ErrorObject::new(INVALID_REQUEST, text);
         let text = jsonrpc::error_text(asked.as_ref(), &error);
         let _ = self.offer(text, asked.map_or(Route::Unrelated, Route::Answer));
+    }
+}
+
+/// A progress token that is in use until this is dropped.
+pub struct LastingProgress {
+    session: Session,
+    token: u64,
+}
+
+impl LastingProgress {
+    /// The token, for the `_meta.progressToken` of a request.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+}
+
+impl Drop for LastingProgress {
+    fn drop(&mut self) {
+        self.session.shared.pending.remove_lasting(self.token);
     }
 }
 

@@ -5,6 +5,7 @@
 //! What the server asks and tells goes to [`UpstreamEvents`].
 
 mod process;
+mod tasks;
 mod tools;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -20,11 +21,16 @@ use crate::channel::{Channel, Route};
 use crate::error::{CloseReason, McpError};
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, Notification, quote};
 use crate::process::{Exit, ServerCommand};
-use crate::session::{Driver, Handler, Incoming, Limits, RequestOptions, Session};
+use crate::session::{
+    Driver, Handler, Incoming, LastingProgress, Limits, ProgressSink, RequestOptions, Session,
+};
 use crate::stdio::{self, Side};
 
 use process::Wrapped;
+use tasks::Watched;
 use tools::ToolCache;
+
+pub(crate) use tasks::TaskWatch;
 
 pub use tools::{Tool, ToolList};
 
@@ -36,6 +42,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a server is told once its answer to `initialize` was read.
 pub(crate) const INITIALIZED: &str = "notifications/initialized";
+
+/// Methods by which a server asks its client. In grants and receipts they are tools of the server's id, so no
+/// tool of a server may go by these names.
+pub(crate) const CLIENT_METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
+
+const TASK_STATUS: &str = "notifications/tasks/status";
 
 /// What becomes of what the server asks and tells.
 #[async_trait]
@@ -60,6 +72,7 @@ struct Shared {
     events: RwLock<Option<Arc<dyn UpstreamEvents>>>,
     initialized: OnceLock<Initialized>,
     tools: ToolCache,
+    tasks: Watched,
     ready: CancellationToken,
     ended: CancellationToken,
 }
@@ -96,6 +109,7 @@ impl Upstream {
             events: RwLock::default(),
             initialized: OnceLock::new(),
             tools: ToolCache::default(),
+            tasks: Watched::default(),
             ready: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
@@ -185,6 +199,17 @@ impl Upstream {
     /// As [`Upstream::tools`].
     pub async fn tools_anew(&self) -> Result<Arc<ToolList>, McpError> {
         self.shared.tools.get_anew(&self.shared.session, self.has_tools()).await
+    }
+
+    /// A progress token that lasts as long as what is returned: for a task, whose progress goes on after the
+    /// request that made it was answered.
+    pub(crate) fn lasting_progress(&self, sink: ProgressSink) -> LastingProgress {
+        self.shared.session.lasting_progress(sink)
+    }
+
+    /// Hears each state of a task that the server tells, as long as what is returned is kept.
+    pub(crate) fn watch_task(&self, task: &str, sink: ProgressSink) -> TaskWatch {
+        self.shared.tasks.watch(task, sink)
     }
 
     /// Fires when the server was told that its client is initialized, from when on it may be asked for
@@ -296,6 +321,9 @@ impl Handler for FromServer {
     fn notification(&self, notification: Notification) {
         if notification.method == "notifications/tools/list_changed" {
             self.shared.tools.invalidate();
+        }
+        if notification.method == TASK_STATUS && self.shared.tasks.tell(notification.params.as_ref()) {
+            return;
         }
         match self.events() {
             Some(events) => events.notification(notification),

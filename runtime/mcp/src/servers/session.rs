@@ -51,7 +51,12 @@ pub struct SessionServers {
 /// What is known of the session's client.
 #[derive(Default)]
 pub(super) struct Client {
-    introduced: RwLock<Option<(Arc<Introduction>, Arc<dyn ServerEvents>)>>,
+    introduced: RwLock<Option<Introduced>>,
+}
+
+struct Introduced {
+    introduction: Arc<Introduction>,
+    events: Arc<dyn ServerEvents>,
 }
 
 /// One server in one session.
@@ -104,7 +109,7 @@ impl SessionServers {
     /// session's own servers can be initialized. `events` must not hold this object, which holds them.
     pub fn introduce(&self, introduction: Introduction, events: Arc<dyn ServerEvents>) {
         let mut introduced = self.client.introduced.write().unwrap_or_else(PoisonError::into_inner);
-        *introduced = Some((Arc::new(introduction), events));
+        *introduced = Some(Introduced { introduction: Arc::new(introduction), events });
     }
 
     /// Ends the session's own servers with everything that they started, also those that are just
@@ -220,6 +225,19 @@ impl Member {
         self.wrapped().follow(upstream, subscriber, meta, following)
     }
 
+    /// Prepares one call to the server that [`Member::upstream`] did not give, so that the call still gets its
+    /// decision and its receipt: see [`WrappedServer::follow_failure`].
+    ///
+    /// # Errors
+    /// [`McpError::InvalidParams`] when `meta` is not an object.
+    pub fn follow_failure(
+        &self,
+        reason: McpError,
+        meta: Option<&str>,
+    ) -> Result<(Json, CallRelay), McpError> {
+        self.wrapped().follow_failure(reason, meta)
+    }
+
     /// Ends a subscription of this session; a shared server is told when it was the last one to this URI.
     /// `params` are those of `resources/unsubscribe`.
     ///
@@ -241,12 +259,12 @@ impl Member {
 impl Client {
     pub(super) fn events(&self) -> Option<Arc<dyn ServerEvents>> {
         let introduced = self.introduced.read().unwrap_or_else(PoisonError::into_inner);
-        introduced.as_ref().map(|(_, events)| Arc::clone(events))
+        introduced.as_ref().map(|introduced| Arc::clone(&introduced.events))
     }
 
     fn introduction(&self) -> Option<Arc<Introduction>> {
         let introduced = self.introduced.read().unwrap_or_else(PoisonError::into_inner);
-        introduced.as_ref().map(|(introduction, _)| Arc::clone(introduction))
+        introduced.as_ref().map(|introduced| Arc::clone(&introduced.introduction))
     }
 }
 

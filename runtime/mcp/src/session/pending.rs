@@ -26,6 +26,8 @@ pub(super) struct Pending {
 struct State {
     next_id: u64,
     waiting: HashMap<u64, Waiting>,
+    /// Sinks that outlast the request they were made for, by numbers that no request has.
+    lasting: HashMap<u64, ProgressSink>,
     closed: Option<CloseReason>,
 }
 
@@ -74,7 +76,24 @@ impl Pending {
     /// which some servers hand back as a string.
     pub(super) fn progress(&self, token: &str) -> Option<ProgressSink> {
         let id: u64 = token.trim_matches('"').parse().ok()?;
-        self.lock().waiting.get(&id)?.progress.clone()
+        let state = self.lock();
+        match state.waiting.get(&id) {
+            Some(waiting) => waiting.progress.clone(),
+            None => state.lasting.get(&id).cloned(),
+        }
+    }
+
+    /// Takes in a sink that lasts until it is [taken out](Self::remove_lasting); answers its token.
+    pub(super) fn add_lasting(&self, sink: ProgressSink) -> u64 {
+        let mut state = self.lock();
+        state.next_id += 1;
+        let id = state.next_id;
+        state.lasting.insert(id, sink);
+        id
+    }
+
+    pub(super) fn remove_lasting(&self, id: u64) {
+        self.lock().lasting.remove(&id);
     }
 
     /// Fails everything that waits, and everything that will.

@@ -16,7 +16,7 @@ use chio_json::Json;
 use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::session::{RequestOptions, Session};
-use crate::upstream::REQUEST_TIMEOUT;
+use crate::upstream::{CLIENT_METHODS, REQUEST_TIMEOUT};
 
 /// Bounds for a server that never stops listing.
 const MOST_PAGES: usize = 1000;
@@ -77,6 +77,9 @@ impl ToolList {
                 // `*` stands for every tool in a grant, so it cannot be the name of one.
                 Some(name) if name.is_empty() || name == "*" => {
                     tracing::warn!(%name, "hid a tool whose name cannot be granted");
+                }
+                Some(name) if CLIENT_METHODS.contains(&name.as_str()) => {
+                    tracing::warn!(%name, "hid a tool that is called like a request to the client");
                 }
                 Some(name) if self.by_name.contains_key(&name) => {
                     tracing::warn!(%name, "hid the second tool of the same name");
