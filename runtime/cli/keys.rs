@@ -1,6 +1,7 @@
 //! Key files: 64 hexadecimal digits, readable by their owner alone.
 //!
 //! Two keys live in `$CHIO_HOME/keys`: `kernel.key` signs receipts and checkpoints, `authority.key` issues capabilities.
+//! A third, `login.key`, is made where the hosted edge runs its own authorization server.
 //! They are apart because they can be lost apart: whoever holds only the second can hand out authority, but not rewrite
 //! what was decided. Both are created on first use. A key file is written in full under another name and then linked to
 //! its own, which fails when the name is taken: so processes that start at once agree on one key, and nobody ever reads
@@ -26,6 +27,8 @@ pub(crate) enum Role {
     Kernel,
     /// Issues capabilities.
     Authority,
+    /// Signs the access tokens of the hosted edge's own authorization server.
+    Login,
 }
 
 impl Role {
@@ -33,6 +36,7 @@ impl Role {
         home.join("keys").join(match self {
             Role::Kernel => "kernel.key",
             Role::Authority => "authority.key",
+            Role::Login => "login.key",
         })
     }
 }

@@ -21,6 +21,7 @@ mod keys;
 mod log;
 mod logging;
 mod manifest;
+mod mcp;
 mod moment;
 mod node;
 mod output;
@@ -93,7 +94,7 @@ enum Command {
     Serve(serve::Serve),
     /// Ways to speak MCP
     #[command(subcommand)]
-    Mcp(Mcp),
+    Mcp(mcp::Mcp),
     /// Tell what would be decided about a call, without making it
     Check(check::Check),
     /// Issue, narrow, look at, check and revoke capabilities
@@ -119,12 +120,6 @@ enum Command {
         /// The shell
         shell: Shell,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Mcp {
-    /// The same as `chio wrap`
-    Serve(wrap::Wrap),
 }
 
 /// Runs the program on its arguments.
@@ -166,7 +161,8 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
     };
     logging::start(&global, configured.map(|configuration| configuration.logging))?;
     match command {
-        Command::Wrap(wrap) | Command::Mcp(Mcp::Serve(wrap)) => serving(wrap.run(&home)),
+        Command::Wrap(wrap) => serving(wrap.run(&home)),
+        Command::Mcp(command) => serving(command.run(&home)),
         Command::Demo(demo) => serving(demo.run(&home)),
         Command::Serve(serve) => serving(serve.run(&home)),
         Command::Check(check) => check.run(&home),

@@ -82,6 +82,11 @@ impl Node {
         self.key
     }
 
+    /// The key that capabilities are issued with.
+    pub(crate) fn authority(&self) -> Arc<SigningKey> {
+        Arc::clone(&self.authority)
+    }
+
     /// The policy in force.
     pub(crate) fn policy(&self) -> &EffectivePolicy {
         &self.policy

@@ -74,10 +74,15 @@ pub(crate) fn name(given: Option<&str>, command: &[OsString]) -> Result<ServerId
 
 /// How the server is started.
 pub(crate) fn launch(command: &[OsString]) -> Result<Launch, Failure> {
+    self::command(command).map(Launch::Command)
+}
+
+/// The command as it is run, without a shell.
+pub(crate) fn command(command: &[OsString]) -> Result<ServerCommand, Failure> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| Failure::new("no command was given").hint("write the server's command after --"))?;
-    Ok(Launch::Command(ServerCommand::new(program, arguments)))
+    Ok(ServerCommand::new(program, arguments))
 }
 
 pub(crate) fn never_ran(command: &[OsString]) -> Failure {

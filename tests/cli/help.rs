@@ -3,12 +3,13 @@
 use crate::program::Program;
 
 /// Every command, by its path.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "",
     "wrap",
     "demo",
     "serve",
     "mcp serve",
+    "mcp serve-http",
     "check",
     "capability keygen",
     "capability issue",

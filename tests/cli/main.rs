@@ -5,6 +5,7 @@
 mod capabilities;
 mod decisions;
 mod help;
+mod hosted;
 mod keys;
 mod log;
 mod program;

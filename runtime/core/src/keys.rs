@@ -193,6 +193,12 @@ impl SigningKey {
         text
     }
 
+    /// The seed, for another signer of the same key. It wipes itself.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.secret.as_bytes())
+    }
+
     /// The public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
