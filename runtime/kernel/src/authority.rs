@@ -136,7 +136,7 @@ impl LocalAuthority {
     }
 }
 
-fn covers(scope: &ChioScope, target: &Target, server: &ServerId) -> bool {
+pub(crate) fn covers(scope: &ChioScope, target: &Target, server: &ServerId) -> bool {
     match target {
         Target::Tool(tool) => {
             !match_tool_grants(scope, server.as_str(), tool.as_str(), Operation::Invoke).is_empty()

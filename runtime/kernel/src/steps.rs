@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chio_core::capability::constraint::ArgumentView;
 use chio_core::capability::{TimeStatus, VerifiedToken, admit, time_status};
+use chio_json::Signed;
 use chio_spec::{CapabilityToken, ErrorCode};
 use chio_store::NonceClaim;
 
@@ -40,20 +41,20 @@ impl Kernel {
         progress: &mut Progress,
     ) -> Result<Cleared, Denial> {
         self.not_stopped(&[])?;
-        let view = structure(request)?;
+        let view = structure(&request.capability)?;
         progress.token = Some((view.id.clone(), records::attribution(view)));
         progress.agents = agents(view);
         self.not_stopped(&progress.agents)?;
         progress.trail.passed(step::EMERGENCY_STOP);
         progress.trail.passed(step::STRUCTURE);
 
-        let token = self.signature(request, view)?;
+        let token = self.signature(&request.capability, view)?;
         progress.trail.passed(step::SIGNATURE);
         validity(view, now)?;
         progress.trail.passed(step::VALIDITY);
         self.not_revoked(view)?;
         progress.trail.passed(step::REVOCATION);
-        let ancestors = self.ancestors(&token, request).await?;
+        let ancestors = self.ancestors(&token, &request.ancestors).await?;
         self.delegation(&token, &ancestors)?;
         progress.authenticated = true;
         ancestors.iter().chain([&token]).for_each(|token| self.tokens.remember(token));
@@ -80,7 +81,7 @@ impl Kernel {
         Ok(Cleared { token, ancestors, candidates, nonce })
     }
 
-    fn not_stopped(&self, agents: &[String]) -> Result<(), Denial> {
+    pub(crate) fn not_stopped(&self, agents: &[String]) -> Result<(), Denial> {
         let stops = self.store.stops();
         if stops.everything.is_some() {
             return Err(stopped(None));
@@ -102,8 +103,12 @@ impl Kernel {
 
     /// The signatures of the token, and trust in its issuer when it is a root. The root of a delegated token is known
     /// only with its ancestors.
-    fn signature(&self, request: &CallRequest, view: &CapabilityToken) -> Result<VerifiedToken, Denial> {
-        let token = self.tokens.verify(&request.capability).map_err(|fault| {
+    pub(crate) fn signature(
+        &self,
+        capability: &Signed<CapabilityToken>,
+        view: &CapabilityToken,
+    ) -> Result<VerifiedToken, Denial> {
+        let token = self.tokens.verify(capability).map_err(|fault| {
             Denial::new(fault.code(), step::SIGNATURE, fault.reason()).with_details(fault.to_string())
         })?;
         if view.delegation_chain.is_empty() && !self.trusted_issuers.contains(&view.issuer) {
@@ -118,7 +123,7 @@ impl Kernel {
         Ok(token)
     }
 
-    fn not_revoked(&self, view: &CapabilityToken) -> Result<(), Denial> {
+    pub(crate) fn not_revoked(&self, view: &CapabilityToken) -> Result<(), Denial> {
         let links = view.delegation_chain.iter().map(|link| link.capability_id.as_str());
         let ids: Vec<&str> = std::iter::once(view.id.as_str()).chain(links).collect();
         match self.store.first_revoked(&ids) {
@@ -127,7 +132,7 @@ impl Kernel {
         }
     }
 
-    fn delegation(&self, token: &VerifiedToken, ancestors: &[VerifiedToken]) -> Result<(), Denial> {
+    pub(crate) fn delegation(&self, token: &VerifiedToken, ancestors: &[VerifiedToken]) -> Result<(), Denial> {
         admit(token, ancestors, &self.trusted_issuers, self.policy().delegation_depth_limit()).map_err(
             |fault| {
                 Denial::new(fault.code(), step::DELEGATION, fault.reason()).with_details(fault.to_string())
@@ -171,7 +176,7 @@ impl Kernel {
 }
 
 /// Everybody whose stop stops the call.
-fn agents(view: &CapabilityToken) -> Vec<String> {
+pub(crate) fn agents(view: &CapabilityToken) -> Vec<String> {
     let delegators = view.delegation_chain.iter().map(|link| link.delegator.to_string());
     std::iter::once(view.subject.to_string()).chain(delegators).collect()
 }
@@ -210,9 +215,9 @@ pub(crate) fn revoked(id: &str, view: &CapabilityToken) -> Denial {
     Denial::new(code, step::REVOCATION, reason)
 }
 
-fn structure(request: &CallRequest) -> Result<&CapabilityToken, Denial> {
-    within_size(&request.capability, step::STRUCTURE)?;
-    request.capability.view().map_err(|error| {
+pub(crate) fn structure(capability: &Signed<CapabilityToken>) -> Result<&CapabilityToken, Denial> {
+    within_size(capability, step::STRUCTURE)?;
+    capability.view().map_err(|error| {
         Denial::new(ErrorCode::CapabilityMalformed, step::STRUCTURE, "capability token is malformed")
             .with_details(error.to_string())
     })

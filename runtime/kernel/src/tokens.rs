@@ -11,7 +11,7 @@ use chio_json::{Sha256Hex, Signed};
 use chio_spec::{CapabilityToken, ErrorCode};
 
 use crate::trail::{Denial, step};
-use crate::{CallRequest, Kernel};
+use crate::Kernel;
 
 /// Tokens, and bytes of their texts, per generation; two generations are kept.
 const GENERATION: (usize, usize) = (4096, 16 << 20);
@@ -87,11 +87,11 @@ pub(crate) fn within_size(token: &Signed<CapabilityToken>, step: &str) -> Result
 }
 
 impl Kernel {
-    /// The verified parents of `token`, root first: those that came with the request, else those the store has seen.
+    /// The verified parents of `token`, root first: those that came along, else those the store has seen.
     pub(crate) async fn ancestors(
         &self,
         token: &VerifiedToken,
-        request: &CallRequest,
+        along: &[Signed<CapabilityToken>],
     ) -> Result<Vec<VerifiedToken>, Denial> {
         let links = &token.token().delegation_chain;
         let max_depth = self.policy().delegation_depth_limit();
@@ -104,8 +104,7 @@ impl Kernel {
         }
         let mut ancestors = Vec::with_capacity(links.len());
         for link in links {
-            let presented = request
-                .ancestors
+            let presented = along
                 .iter()
                 .take(max_depth)
                 .filter(|ancestor| ancestor.text().len() <= LONGEST_TOKEN)

@@ -1,45 +1,74 @@
-//! The server that a client talks to: one wrapped server, every call governed and receipted.
+//! The server that a client talks to: one client's session with the servers behind it, every call governed and
+//! receipted.
 //!
-//! The edge looks like the wrapped server. It answers initialization with the server's own words, less
-//! what is not governed here; it lists what the caller may use; and it sends everything that acts
-//! (tool calls, reading and subscribing to resources, prompts, completions) through the kernel.
-//! Lists, log levels and the end of a subscription pass without a receipt, for they reveal only what
-//! may be used and change nothing but what the client is told. Under an emergency stop they are refused,
-//! all but the end of a subscription, after which the server does less.
+//! The edge looks like the server behind it, or like all of them in one. It answers initialization with what holds
+//! here, lists what the caller may use, and sends everything that acts through the kernel: tool calls and tasks,
+//! reading and subscribing to resources, prompts and completions of the client, and sampling, elicitation and roots
+//! of the servers. Lists, log levels and the end of a subscription pass without a receipt, for they reveal only what
+//! may be used and change nothing but what the client is told. Under an emergency stop they are refused, all but the
+//! end of a subscription, after which the server does less.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `initialize`, `capabilities`, `phase` | what each side is told of the other, and how far that has come |
+//! | `methods` | which request goes where |
+//! | `params` | a request taken apart: the action, and what is said beside it |
+//! | `calls`, `resources`, `prompts` | what acts, as calls of the kernel |
+//! | `catalogue`, `lists` | what several servers offer, as one; who may see what of it |
+//! | `tasks` | calls that outlive their request |
+//! | `asks` | what a server asks of the client, as calls of the kernel |
+//! | `events`, `in_flight`, `logs` | what a server tells, and on which stream of the client |
+//! | `results` | how decisions look in MCP |
 //!
 //! It knows no transport: [`Edge::serve`] takes a [`Channel`], which [`crate::stdio`] makes of pipes and the
 //! hosted edge of HTTP streams.
 
+mod asks;
 mod calls;
+mod capabilities;
+mod catalogue;
+mod events;
+mod in_flight;
+mod initialize;
 mod lists;
+mod logs;
+mod methods;
+mod params;
 mod phase;
-mod relay;
+mod prompts;
+mod resources;
 mod results;
 mod run;
+mod tasks;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use chio_json::{Json, PublicKeyHex};
+use chio_json::PublicKeyHex;
 use chio_kernel::{CallerSession, Kernel, LocalAuthority};
+use chio_policy::Identity;
+use chio_spec::ServerId;
 
-use crate::channel::Channel;
-use crate::connection::WrappedServer;
-use crate::error::CloseReason;
-use crate::jsonrpc::{ErrorObject, INVALID_REQUEST, METHOD_NOT_FOUND, Members, Notification};
+use crate::channel::{Channel, Route};
+use crate::error::{CloseReason, McpError};
+use crate::jsonrpc::ErrorObject;
 use crate::registry::chio_error;
-use crate::servers::{Introduction, SessionServers};
-use crate::session::{Handler, Incoming, Limits, RequestOptions, Session};
-use crate::upstream::{REQUEST_TIMEOUT, Upstream, empty_object};
+use crate::servers::{Member, SessionServers};
+use crate::session::{Limits, Session};
+use crate::upstream::Upstream;
 
+use asks::Elicitations;
+use catalogue::Catalogue;
+use in_flight::InFlight;
+use initialize::Introduced;
+use logs::LogLevel;
 use phase::Phases;
-use relay::FromUpstream;
-use results::upstream_error;
+use tasks::TaskBook;
 
+pub use params::{ANCESTORS_KEY, CAPABILITY_KEY, DPOP_PROOF_KEY};
 pub use results::{DECISION_KEY, ERROR_KEY, RECEIPT_ID_KEY};
 pub use run::{WrapEnd, wrap_stdio};
 
@@ -50,36 +79,64 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long cancelled calls may take to get their receipts signed and their answers written.
 const MERCY: Duration = Duration::from_secs(3);
 
-/// What a client says once it has read the answer to `initialize`.
-const INITIALIZED: &str = "notifications/initialized";
-
-/// Server capabilities that this edge relays. What it does not know (tasks, experiments) stays hidden.
-const RELAYED_CAPABILITIES: [&str; 5] = ["tools", "resources", "prompts", "completions", "logging"];
-
 /// What an edge is made of.
 #[derive(Clone)]
 pub struct EdgeSettings {
     /// Decides every call.
     pub kernel: Arc<Kernel>,
-    /// The servers behind the edge, of which it serves the first; their fleet must be the kernel's.
+    /// The servers behind the edge, opened for this session; their fleet must be registered with the kernel.
     pub servers: Arc<SessionServers>,
-    /// Issues the capabilities of callers, who speak plain MCP and present none.
+    /// Issues the capabilities of callers that present none.
     pub authority: Arc<LocalAuthority>,
     /// The key that the authority issues to.
     pub subject: PublicKeyHex,
+    /// Who the client is; receipts say so.
+    pub identity: Arc<Identity>,
+    /// The transport's name of the session, for receipts.
+    pub session_id: Option<String>,
     /// The name of the surface in receipts, for example `mcp-stdio`.
     pub surface: &'static str,
+    /// Whose rules of initialization hold.
+    pub mode: Mode,
 }
 
-/// One client's session with a wrapped server.
+/// Whose rules of initialization hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The edge stands before one server of the client's own, starts it at once, relays what the two negotiate, and
+    /// ends when it ends.
+    Relay,
+    /// The edge speaks the one version that it supports, whatever the servers speak. A server that ends is started
+    /// again when it is next needed.
+    Hosted {
+        /// Answer an unsupported version with the supported one, as MCP has it, instead of refusing it.
+        counter_offer: bool,
+    },
+}
+
+/// One client's session with the servers behind the edge.
 pub struct Edge {
+    /// For work that outlives the request which began it.
+    me: Weak<Self>,
     settings: EdgeSettings,
-    server: Arc<WrappedServer>,
-    upstream: Arc<Upstream>,
+    /// The caller under the capabilities it is given by default.
     caller: Arc<CallerSession>,
+    /// The caller under capabilities that it presents; the first one that verifies binds it.
+    presenting: Arc<CallerSession>,
     client: Session,
     phases: Phases,
-    subscriptions: Arc<Mutex<HashSet<String>>>,
+    introduced: OnceLock<Introduced>,
+    /// The server of a relayed session.
+    relayed: Option<Arc<Upstream>>,
+    in_flight: InFlight,
+    /// Which server each subscription of the session went to.
+    subscriptions: Mutex<HashMap<String, ServerId>>,
+    catalogue: Catalogue,
+    log_level: LogLevel,
+    tasks: TaskBook,
+    elicitations: Elicitations,
+    /// Fires when the session ends.
+    over: CancellationToken,
 }
 
 /// Why a session with a client is over.
@@ -87,44 +144,43 @@ pub struct Edge {
 pub enum End {
     /// The client closed the connection, or it broke.
     Client(CloseReason),
-    /// The wrapped server is gone.
+    /// The relayed server is gone, or never came.
     Server,
     /// We were told to stop.
     Stopped,
 }
 
 impl Edge {
-    /// Serves one client until it leaves, the wrapped server ends or `stop` fires. Then calls in work are
-    /// given a moment to finish and the rest is cancelled, each with its receipt, and all answers are
-    /// written. The wrapped server is left running: end it with [`SessionServers::close`].
+    /// Serves one client until it leaves, a relayed server ends or `stop` fires. Then calls in work are
+    /// given a moment to finish and the rest is cancelled, each with its receipt, tasks too, and all
+    /// answers are written. At last the servers of the session are ended.
     pub async fn serve(settings: EdgeSettings, channel: Channel, stop: CancellationToken) -> End {
-        let (client, driver) = Session::new(channel, Limits::default());
-        let subscriptions = Arc::new(Mutex::new(HashSet::new()));
-        let started =
-            settings.servers.members().first().map(|member| (member.wrapped().clone(), member.start()));
-        let (server, upstream) = match started {
-            Some((server, Ok(upstream))) => (server, upstream),
-            Some((_, Err(error))) => {
-                tracing::error!(%error, "the wrapped server could not be started");
-                return End::Server;
-            }
-            None => return End::Server,
+        let servers = Arc::clone(&settings.servers);
+        let relayed = match settings.mode {
+            Mode::Hosted { .. } => None,
+            Mode::Relay => match servers.members().first().map(Member::start) {
+                Some(Ok(upstream)) => Some(upstream),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the server could not be started");
+                    return End::Server;
+                }
+                None => return End::Server,
+            },
         };
-        let ended = upstream.ended().clone();
-        let edge = Arc::new(Self {
-            server,
-            upstream,
-            caller: CallerSession::bound_to(settings.subject),
-            settings,
-            client: client.clone(),
-            phases: Phases::new(),
-            subscriptions: Arc::clone(&subscriptions),
-        });
-        edge.introduce();
+        let (client, driver) = Session::new(channel, Limits::default());
+        let edge = Self::new(settings, client.clone(), relayed.clone());
+        // The listener is there before the server is initialized, so that nothing it says goes unheard.
+        edge.listen();
 
+        let relayed_ended = async {
+            match &relayed {
+                Some(upstream) => upstream.ended().cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         let end = tokio::select! {
-            reason = driver.run(edge) => End::Client(reason),
-            () = ended.cancelled() => End::Server,
+            reason = driver.run(Arc::<Self>::clone(&edge)) => End::Client(reason),
+            () = relayed_ended => End::Server,
             () = stop.cancelled() => End::Stopped,
         };
         tracing::info!(?end, in_work = client.in_work(), "the client's session ends");
@@ -133,6 +189,9 @@ impl Edge {
             End::Client(CloseReason::Eof) | End::Server => PATIENCE,
             End::Client(_) | End::Stopped => Duration::ZERO,
         };
+        edge.over.cancel();
+        // Nobody can fetch the result of a task any more.
+        let tasks = edge.tasks.close();
         // A stop during the patience ends it.
         let left = tokio::select! {
             left = client.finish(patience, MERCY) => left,
@@ -141,33 +200,54 @@ impl Edge {
         if left > 0 {
             tracing::warn!(left, "answers could not be delivered; the log shows what became of the calls");
         }
+        if tokio::time::timeout(MERCY, tasks).await.is_err() {
+            tracing::warn!("tasks are still ending; the log shows what became of them");
+        }
+        servers.close().await;
         end
     }
 
-    /// Listens to the server from before it is initialized, which this edge does itself.
-    fn introduce(&self) {
-        let introduction = Introduction {
-            protocol_version: String::new(),
-            client_info: empty_object(),
-            capabilities: Arc::new(|_| empty_object()),
-        };
-        self.settings.servers.introduce(introduction, Arc::new(FromUpstream::new(self)));
+    fn new(settings: EdgeSettings, client: Session, relayed: Option<Arc<Upstream>>) -> Arc<Self> {
+        let identified = || CallerSession::of(Arc::clone(&settings.identity), settings.session_id.clone());
+        let caller = Arc::new(identified().and_bound_to(settings.subject));
+        let presenting = Arc::new(identified());
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            settings,
+            caller,
+            presenting,
+            tasks: TaskBook::new(client.clone()),
+            client,
+            phases: Phases::new(),
+            introduced: OnceLock::new(),
+            relayed,
+            in_flight: InFlight::default(),
+            subscriptions: Mutex::default(),
+            catalogue: Catalogue::new(),
+            log_level: LogLevel::default(),
+            elicitations: Elicitations::default(),
+            over: CancellationToken::new(),
+        })
     }
 
-    async fn initialize(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        if !self.phases.is_begun_by(&request.id) {
-            return Err(ErrorObject::new(INVALID_REQUEST, "this session is initialized already"));
+    /// The servers, in configured order.
+    fn members(&self) -> &[Member] {
+        self.settings.servers.members()
+    }
+
+    /// The only server, where there is no other.
+    fn only_member(&self) -> Option<&Member> {
+        match self.members() {
+            [only] => Some(only),
+            _ => None,
         }
-        let params = request.params.clone().unwrap_or_else(empty_object);
-        let answer = match self.upstream.initialize(&governed(&params)?).await {
-            Ok(initialized) => relayed_capabilities(&initialized.result),
-            Err(error) => Err(upstream_error(error)),
-        };
-        if self.phases.end(answer.is_ok()) {
-            self.tell_ready();
-        }
-        self.phases.wake();
-        answer
+    }
+
+    /// A server that runs and knows what the client wants of all servers.
+    async fn upstream(&self, member: &Member) -> Result<Arc<Upstream>, McpError> {
+        let upstream = member.upstream().await?;
+        self.log_level.tell(member, &upstream).await;
+        Ok(upstream)
     }
 
     /// Passes unless everything, or this client, is stopped. The kernel asks again for whatever acts.
@@ -179,134 +259,15 @@ impl Edge {
         Ok(())
     }
 
-    fn tell_ready(&self) {
-        self.upstream.notify(INITIALIZED, None);
-    }
-
-    /// Passes a request that needs no decision.
-    async fn relay(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let options = RequestOptions {
-            timeout: Some(REQUEST_TIMEOUT),
-            cancelled: Some(request.cancelled.clone()),
-            ..RequestOptions::default()
-        };
-        let params = request.params.as_ref().map(without_progress_token).transpose()?;
-        self.upstream.request(&request.method, params.as_ref(), options).await.map_err(upstream_error)
-    }
-}
-
-#[async_trait]
-impl Handler for Edge {
-    fn arriving(&self, request: &Incoming) {
-        if request.method == "initialize" {
-            self.phases.begin(&request.id);
+    /// Tells the client, unless it does not read.
+    fn tell(&self, method: &str, params: Option<&chio_json::Json>, route: Route) {
+        if let Err(unsent) = self.client.notify(method, params, route) {
+            tracing::debug!(method, %unsent, "a notification did not reach the client");
         }
     }
 
-    async fn request(&self, request: Incoming) -> Result<Json, ErrorObject> {
-        match request.method.as_str() {
-            "ping" => return Ok(empty_object()),
-            "initialize" => return self.initialize(&request).await,
-            _ => {}
-        }
-        let known = matches!(
-            request.method.as_str(),
-            "tools/list"
-                | "tools/call"
-                | "resources/list"
-                | "resources/templates/list"
-                | "resources/read"
-                | "resources/subscribe"
-                | "resources/unsubscribe"
-                | "prompts/list"
-                | "prompts/get"
-                | "completion/complete"
-                | "logging/setLevel"
-        );
-        if !known {
-            let message = format!("the method {} does not exist here", request.method);
-            return Err(ErrorObject::new(METHOD_NOT_FOUND, message));
-        }
-        if !self.phases.ready().await {
-            return Err(chio_error(chio_spec::ErrorCode::SessionNotInitialized, None, None));
-        }
-        if refused_when_stopped(&request.method) {
-            self.not_stopped()?;
-        }
-        match request.method.as_str() {
-            "tools/list" => self.list_tools(&request).await,
-            "resources/list" => self.list_resources(&request).await,
-            "resources/templates/list" => self.list_templates(&request).await,
-            "prompts/list" => self.list_prompts(&request).await,
-            "tools/call" => self.call_tool(&request).await,
-            "resources/read" => self.read_resource(&request).await,
-            "resources/subscribe" => self.subscribe(&request).await,
-            "resources/unsubscribe" => self.unsubscribe(&request).await,
-            "prompts/get" => self.get_prompt(&request).await,
-            "completion/complete" => self.complete(&request).await,
-            _ => self.relay(&request).await,
-        }
+    fn subscriptions(&self) -> MutexGuard<'_, HashMap<String, ServerId>> {
+        // Every critical section is one operation of the map.
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn notification(&self, notification: Notification) {
-        match notification.method.as_str() {
-            INITIALIZED => {
-                if self.phases.confirm() {
-                    self.tell_ready();
-                }
-            }
-            // Roots are not announced to the server, and nothing else that a client may tell is governed.
-            method => tracing::debug!(method, "dropped a notification of the client"),
-        }
-    }
-}
-
-/// Whether a method reaches the server without a decision of the kernel, and must not under a stop.
-fn refused_when_stopped(method: &str) -> bool {
-    matches!(
-        method,
-        "tools/list" | "resources/list" | "resources/templates/list" | "prompts/list" | "logging/setLevel"
-    )
-}
-
-/// Client capabilities that would let the server act through us without a decision of the kernel.
-const UNGOVERNED: [&str; 4] = ["sampling", "elicitation", "roots", "tasks"];
-
-/// The client's parameters without the capabilities that are not governed here.
-fn governed(params: &Json) -> Result<Json, ErrorObject> {
-    let invalid = |error: String| ErrorObject::new(crate::jsonrpc::INVALID_PARAMS, error);
-    let mut members = Members::parse(params.get()).map_err(|error| invalid(error.to_string()))?;
-    let capabilities = members.get("capabilities").unwrap_or("{}").to_owned();
-    let mut capabilities = Members::parse(&capabilities).map_err(|error| invalid(error.to_string()))?;
-    capabilities.retain(|name| !UNGOVERNED.contains(&name));
-    members.set("capabilities", capabilities.to_text());
-    members.to_json().map_err(|error| invalid(error.to_string()))
-}
-
-/// The server's own answer to initialization, without the capabilities that are not relayed.
-fn relayed_capabilities(result: &Json) -> Result<Json, ErrorObject> {
-    let broken = |reason: String| {
-        chio_error(
-            chio_spec::ErrorCode::ToolServerError,
-            Some(&format!("the initialization: {reason}")),
-            None,
-        )
-    };
-    let mut members = Members::parse(result.get()).map_err(|error| broken(error.to_string()))?;
-    let capabilities = members.get("capabilities").unwrap_or("{}").to_owned();
-    let mut capabilities = Members::parse(&capabilities).map_err(|error| broken(error.to_string()))?;
-    capabilities.retain(|name| RELAYED_CAPABILITIES.contains(&name));
-    members.set("capabilities", capabilities.to_text());
-    members.to_json().map_err(|error| broken(error.to_string()))
-}
-
-/// The client's progress token means nothing to the server, and could be mistaken for one of ours.
-fn without_progress_token(params: &Json) -> Result<Json, ErrorObject> {
-    let invalid = |error: String| ErrorObject::new(crate::jsonrpc::INVALID_PARAMS, error);
-    let mut members = Members::parse(params.get()).map_err(|error| invalid(error.to_string()))?;
-    let Some(meta) = members.get("_meta").map(str::to_owned) else { return Ok(params.clone()) };
-    let mut meta = Members::parse(&meta).map_err(|error| invalid(format!("`_meta`: {error}")))?;
-    meta.remove("progressToken");
-    members.set("_meta", meta.to_text());
-    members.to_json().map_err(|error| invalid(error.to_string()))
 }

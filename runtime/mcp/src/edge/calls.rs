@@ -1,217 +1,285 @@
 //! Requests that act: each becomes one call of the kernel.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use chio_json::Json;
 use chio_kernel::{CallRequest, Outcome, Patience, Target};
 use chio_spec::{ErrorCode, ToolCallResult, ToolName};
+use tokio_util::sync::CancellationToken;
 
 use crate::channel::Route;
-use crate::connection::{CallRelay, Following};
+use crate::connection::Following;
 use crate::edge::Edge;
-use crate::edge::results::{method_error, refusal_with_receipt, tool_result, upstream_error};
-use crate::jsonrpc::{ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND, Members};
+use crate::edge::capabilities::CLIENT_REQUESTS;
+use crate::edge::catalogue::Meant;
+use crate::edge::params::{Meta, Params, RELATED_TASK, invalid};
+use crate::edge::results::{
+    ToolAnswer, method_error, refusal_with_receipt, tool_result, unavailable_error, upstream_error,
+};
+use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, quote};
 use crate::registry::chio_error;
+use crate::servers::Member;
 use crate::session::{Incoming, ProgressSink};
 use crate::stdio::MAX_LINE_BYTES;
 
 /// What the envelope and the receipt's reference may add to a result.
 const ENVELOPE_BYTES: usize = 64 * 1024;
 
+/// The largest result that a message can carry.
+pub(super) const RESULT_LIMIT: usize = MAX_LINE_BYTES - ENVELOPE_BYTES;
+
+/// One call on its way to the kernel.
+pub(super) struct Call<'a> {
+    pub(super) request_id: String,
+    pub(super) member: &'a Member,
+    pub(super) target: Target,
+    pub(super) arguments: Json,
+    pub(super) meta: Meta,
+    pub(super) following: Following,
+    pub(super) patience: Patience,
+    pub(super) cancel: CancellationToken,
+}
+
+/// What became of a call.
+pub(super) struct Called {
+    pub(super) outcome: Outcome,
+    /// The server's own error, where it answered with one.
+    pub(super) refusal: Option<ErrorObject>,
+    /// Why there was no server to call.
+    pub(super) unavailable: Option<ErrorObject>,
+}
+
+impl Called {
+    /// The answer to a `tools/call`.
+    pub(super) fn tool_answer(&self, task: Option<&str>) -> ToolAnswer {
+        match &self.refusal {
+            Some(refusal) if answered_by_peer(&self.outcome) => {
+                Err(refusal_with_receipt(refusal, &self.outcome))
+            }
+            _ => tool_result(&self.outcome, self.unavailable.as_ref(), task),
+        }
+    }
+
+    /// The answer to any other method.
+    pub(super) fn method_answer(&self) -> Result<Json, ErrorObject> {
+        match (&self.outcome.result, &self.refusal) {
+            (ToolCallResult::Ok(ok), _) => Ok(ok.value.clone()),
+            (_, Some(refusal)) if answered_by_peer(&self.outcome) => {
+                Err(refusal_with_receipt(refusal, &self.outcome))
+            }
+            _ => Err(match &self.unavailable {
+                Some(unavailable) => unavailable_error(unavailable, &self.outcome),
+                None => method_error(&self.outcome),
+            }),
+        }
+    }
+}
+
 impl Edge {
     pub(super) async fn call_tool(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
-        if params.members.get("task").is_some() {
-            let message = "this server does not offer tasks; call the tool without `task`";
-            return Err(ErrorObject::new(METHOD_NOT_FOUND, message));
-        }
         let name = params.string("name")?;
-        let arguments = match params.members.get("arguments") {
-            None => crate::upstream::empty_object(),
-            Some(text) if text.starts_with('{') => params.json("arguments")?,
-            Some(_) => return Err(invalid("`arguments` must be an object")),
-        };
-        let name = ToolName::new(name)
+        let arguments = params.object("arguments")?;
+        let meta = params.meta()?;
+        let (member, own) = self.tool_meant(&name).await?;
+        let tool = ToolName::new(own.as_str())
             .map_err(|error| chio_error(ErrorCode::InvalidParams, Some(&error.to_string()), None))?;
-        let (outcome, relay) = self.govern(request, &params, Target::Tool(name), arguments).await?;
-        match relay.refusal() {
-            Some(refusal) if answered_by_server(&outcome) => Err(refusal_with_receipt(refusal, &outcome)),
-            _ => tool_result(&outcome),
+        let target = Target::Tool(tool);
+        let asked = self.task_asked(&params)?;
+        if let Err(misuse) = self.check_task_support(member, &own, asked.is_some()).await
+            // What a tool says about tasks is not told to those who may not call it.
+            && self.viewer(&meta).await.may_call(self, member.id(), &own)
+        {
+            return Err(misuse);
         }
-    }
-
-    pub(super) async fn read_resource(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let params = Params::of(request)?;
-        let uri = params.string("uri")?;
-        let arguments = params.only(&["uri"])?;
-        let target = Target::Resource { method: method(request)?, uri, subscribe: false };
-        self.govern_method(request, &params, target, arguments).await
-    }
-
-    pub(super) async fn subscribe(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let params = Params::of(request)?;
-        let uri = params.string("uri")?;
-        let arguments = params.only(&["uri"])?;
-        let target = Target::Resource { method: method(request)?, uri: uri.clone(), subscribe: true };
-        // Before the server knows: its first update may overtake its answer.
-        let new = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).insert(uri.clone());
-        let answer = self.govern_method(request, &params, target, arguments).await;
-        if answer.is_err() && new {
-            self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).remove(&uri);
+        if let Some(asked) = asked {
+            return self.begin_task(request, member, target, arguments, meta, asked).await;
         }
-        answer
+        let call = self.call_of(request, member, target, arguments, meta);
+        let _flight = self.in_flight.enter(member.id(), &request.id);
+        self.govern(call).await?.tool_answer(None)
     }
 
-    pub(super) async fn unsubscribe(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let uri = Params::of(request)?.string("uri")?;
-        let answer = self.relay(request).await;
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).remove(&uri);
-        answer
-    }
-
-    pub(super) async fn get_prompt(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let params = Params::of(request)?;
-        let name = params.string("name")?;
-        let arguments = params.only(&["name", "arguments"])?;
-        let target = Target::Prompt { method: method(request)?, name };
-        self.govern_method(request, &params, target, arguments).await
-    }
-
-    /// A completion reveals what a prompt or a resource template would, so it needs the same grant.
-    pub(super) async fn complete(&self, request: &Incoming) -> Result<Json, ErrorObject> {
-        let params = Params::of(request)?;
-        let reference = params.members.get("ref").ok_or_else(|| invalid("`ref` is missing"))?;
-        let reference = Members::parse(reference).map_err(|error| invalid(&format!("`ref`: {error}")))?;
-        let named = |key: &str| {
-            reference.string(key).ok_or_else(|| invalid(&format!("`ref.{key}` must be a string")))
-        };
-        let target = match reference.string("type").as_deref() {
-            Some("ref/prompt") => Target::Prompt { method: method(request)?, name: named("name")? },
-            Some("ref/resource") => {
-                Target::Resource { method: method(request)?, uri: named("uri")?, subscribe: false }
-            }
-            _ => return Err(invalid("`ref.type` must be \"ref/prompt\" or \"ref/resource\"")),
-        };
-        let arguments = params.only(&["ref", "argument", "context"])?;
-        self.govern_method(request, &params, target, arguments).await
-    }
-
-    async fn govern_method(
+    /// A call that lasts as long as its request.
+    pub(super) fn call_of<'a>(
         &self,
         request: &Incoming,
-        params: &Params<'_>,
+        member: &'a Member,
         target: Target,
         arguments: Json,
-    ) -> Result<Json, ErrorObject> {
-        let (outcome, relay) = self.govern(request, params, target, arguments).await?;
-        match (&outcome.result, relay.refusal()) {
-            (ToolCallResult::Ok(ok), _) => Ok(ok.value.clone()),
-            (_, Some(refusal)) if answered_by_server(&outcome) => {
-                Err(refusal_with_receipt(refusal, &outcome))
-            }
-            _ => Err(method_error(&outcome)),
-        }
-    }
-
-    /// Sends one request through the kernel.
-    async fn govern(
-        &self,
-        request: &Incoming,
-        params: &Params<'_>,
-        target: Target,
-        arguments: Json,
-    ) -> Result<(Outcome, CallRelay), ErrorObject> {
-        let settings = &self.settings;
-        let meta = params.members.get("_meta");
-        let progress = self.progress_for(request, meta)?;
-        let following = Following { progress, task: None };
-        let followed = self.server.follow_server(Arc::clone(&self.upstream), meta, following);
-        let (meta, relay) = followed.map_err(upstream_error)?;
-        let server_id = self.server.id().clone();
-        let capability = settings
-            .authority
-            .capability_for(&target, &server_id, &settings.kernel)
-            .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
-        let call = CallRequest {
+        meta: Meta,
+    ) -> Call<'a> {
+        let progress = meta.progress_token.clone().map(|token| self.progress(&request.id, token));
+        Call {
             request_id: request.id.json().to_owned(),
-            surface: settings.surface,
-            caller: Arc::clone(&self.caller),
-            capability,
-            ancestors: Vec::new(),
-            dpop_proof: None,
-            patience: Patience::Call,
-            model: None,
-            server_id,
+            member,
             target,
             arguments,
-            meta: Some(meta),
-            result_limit: MAX_LINE_BYTES - ENVELOPE_BYTES,
-            chunks: None,
+            meta,
+            following: Following { progress, task: None },
+            patience: Patience::Call,
             cancel: request.cancelled.token().clone(),
+        }
+    }
+
+    pub(super) async fn govern_method(
+        &self,
+        request: &Incoming,
+        member: &Member,
+        target: Target,
+        arguments: &Members<'_>,
+        meta: Meta,
+    ) -> Result<Json, ErrorObject> {
+        let arguments =
+            arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
+        let _flight = self.in_flight.enter(member.id(), &request.id);
+        let call = self.call_of(request, member, target, arguments, meta);
+        self.govern(call).await?.method_answer()
+    }
+
+    /// Sends one call through the kernel. A server that cannot be reached does not keep it from its receipt.
+    pub(super) async fn govern(&self, call: Call<'_>) -> Result<Called, ErrorObject> {
+        let settings = &self.settings;
+        let Call { request_id, member, target, arguments, meta, following, patience, cancel } = call;
+        let (for_server, relay, unavailable) = match self.upstream(member).await {
+            Ok(upstream) => {
+                let followed = member.follow(upstream, Some(&meta.forward), following);
+                let (for_server, relay) = followed.map_err(upstream_error)?;
+                (Some(for_server), Some(relay), None)
+            }
+            Err(error) => (None, None, Some(upstream_error(error))),
         };
-        Ok((settings.kernel.call(call).await, relay))
+        let (caller, capability, ancestors, dpop_proof) = match meta.presented.as_deref() {
+            Some(presented) => (
+                Arc::clone(&self.presenting),
+                presented.capability.clone(),
+                presented.ancestors.clone(),
+                presented.dpop_proof.clone(),
+            ),
+            None => {
+                let capability = settings
+                    .authority
+                    .capability_for(&target, member.id(), &settings.kernel)
+                    .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
+                (Arc::clone(&self.caller), capability, Vec::new(), None)
+            }
+        };
+        let call = CallRequest {
+            request_id,
+            surface: settings.surface,
+            caller,
+            capability,
+            ancestors,
+            dpop_proof,
+            server_id: member.id().clone(),
+            target,
+            arguments,
+            meta: for_server,
+            result_limit: RESULT_LIMIT,
+            chunks: None,
+            patience,
+            model: meta.model,
+            cancel,
+        };
+        let outcome = settings.kernel.call(call).await;
+        let refusal = relay.as_ref().and_then(|relay| relay.refusal()).cloned();
+        if let Some(refusal) = &refusal {
+            self.elicitations.give_required(member.id(), refusal);
+        }
+        // A denial has its own reason; only what failed for want of a server says that there is none.
+        let unavailable = unavailable.filter(|_| outcome.error == Some(ErrorCode::ToolServerError));
+        Ok(Called { outcome, refusal, unavailable })
+    }
+
+    /// The server and its own name for a tool that the client names.
+    async fn tool_meant(&self, name: &str) -> Result<(&Member, String), ErrorObject> {
+        if CLIENT_REQUESTS.iter().any(|(method, ..)| *method == name) {
+            // In grants and receipts these are the methods, and nothing else may go by their names.
+            return Err(invalid(&format!("{name} is the name of a method and of no tool")));
+        }
+        if let Some(only) = self.only_member() {
+            return Ok((only, name.to_owned()));
+        }
+        self.member_meant("tool", name, self.tool_named(name).await)
+    }
+
+    /// The server that a name of several means, or what the client is told instead.
+    pub(super) fn member_meant(
+        &self,
+        what: &str,
+        name: &str,
+        meant: Meant,
+    ) -> Result<(&Member, String), ErrorObject> {
+        match meant {
+            Meant::One(position, own) => {
+                let member = self.members().get(position);
+                member.map(|member| (member, own)).ok_or_else(|| invalid("there is no such server"))
+            }
+            Meant::Several(names) => Err(invalid(&format!(
+                "several servers offer a {what} named {name}; call one of {}",
+                names.join(", ")
+            ))),
+            Meant::Nothing => Err(invalid(&format!("there is no {what} named {name}"))),
+        }
+    }
+
+    /// A tool can be called as a task if it says so, and must be if it says that.
+    async fn check_task_support(
+        &self,
+        member: &Member,
+        name: &str,
+        as_task: bool,
+    ) -> Result<(), ErrorObject> {
+        // Without its server nothing can be said of the tool; the call finds out.
+        let Ok(upstream) = self.upstream(member).await else { return Ok(()) };
+        let Ok(list) = upstream.tools().await else { return Ok(()) };
+        let Some(tool) = list.get(name) else { return Ok(()) };
+        let refused = |text: String| Err(ErrorObject::new(METHOD_NOT_FOUND, text));
+        match (as_task, tool.needs_task) {
+            (false, true) => refused(format!("the tool {name} can be called as a task only")),
+            (true, false) if !supports_task(&tool.definition) => {
+                refused(format!("the tool {name} cannot be called as a task"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Hands the server's progress to the client, under the client's own token.
-    fn progress_for(
-        &self,
-        request: &Incoming,
-        meta: Option<&str>,
-    ) -> Result<Option<ProgressSink>, ErrorObject> {
-        let Some(meta) = meta else { return Ok(None) };
-        let meta = Members::parse(meta).map_err(|error| invalid(&format!("`_meta`: {error}")))?;
-        let Some(token) = meta.get("progressToken").map(str::to_owned) else { return Ok(None) };
+    fn progress(&self, request: &crate::jsonrpc::Id, token: String) -> ProgressSink {
         let client = self.client.clone();
-        let related = request.id.clone();
-        Ok(Some(Arc::new(move |progress: &Json| {
-            let Ok(mut members) = Members::parse(progress.get()) else { return };
-            members.set("progressToken", token.as_str());
-            if let Ok(params) = members.to_json() {
-                let _ =
-                    client.notify("notifications/progress", Some(&params), Route::Within(related.clone()));
+        let route = Route::Within(request.clone());
+        Arc::new(move |progress: &Json| {
+            if let Some(params) = progress_params(progress, &token, None) {
+                let _ = client.notify("notifications/progress", Some(&params), route.clone());
             }
-        })))
+        })
     }
 }
 
-/// Whether the outcome is the server's own answer, and not a denial or a fault of ours.
-fn answered_by_server(outcome: &Outcome) -> bool {
+/// A server's progress in terms of the client: its token, and its name for the task.
+pub(super) fn progress_params(progress: &Json, token: &str, task: Option<&str>) -> Option<Json> {
+    let mut members = Members::parse(progress.get()).ok()?;
+    members.set("progressToken", token);
+    let meta = members.get("_meta").unwrap_or("{}").to_owned();
+    let mut meta = Members::parse(&meta).ok()?;
+    let named = meta.remove(RELATED_TASK).is_some();
+    if let Some(task) = task {
+        meta.set(RELATED_TASK, format!(r#"{{"taskId":{}}}"#, quote(task)));
+    }
+    if named || task.is_some() {
+        members.set("_meta", meta.to_text());
+    }
+    members.to_json().ok()
+}
+
+pub(super) fn supports_task(definition: &Json) -> bool {
+    let Ok(tool) = Members::parse(definition.get()) else { return false };
+    let execution = tool.get("execution").and_then(|execution| Members::parse(execution).ok());
+    let support = execution.and_then(|execution| execution.string("taskSupport"));
+    matches!(support.as_deref(), Some("optional" | "required"))
+}
+
+/// Whether the outcome is the other side's own answer, and not a denial or a fault of ours.
+pub(super) fn answered_by_peer(outcome: &Outcome) -> bool {
     outcome.logged && outcome.error == Some(ErrorCode::ToolServerError)
-}
-
-/// The parameters of a request, taken apart.
-struct Params<'a> {
-    members: Members<'a>,
-}
-
-impl<'a> Params<'a> {
-    fn of(request: &'a Incoming) -> Result<Self, ErrorObject> {
-        let text = request.params.as_ref().map_or("{}", Json::get);
-        let members = Members::parse(text).map_err(|error| invalid(&format!("the parameters: {error}")))?;
-        Ok(Self { members })
-    }
-
-    fn string(&self, key: &str) -> Result<String, ErrorObject> {
-        self.members.string(key).ok_or_else(|| invalid(&format!("`{key}` must be a string")))
-    }
-
-    fn json(&self, key: &str) -> Result<Json, ErrorObject> {
-        let text = self.members.get(key).unwrap_or("null");
-        Json::from_text(text.to_owned()).map_err(|error| invalid(&format!("`{key}`: {error}")))
-    }
-
-    /// The parameters that are the action: the receipt keeps them, and the server gets them and no others.
-    fn only(&self, keys: &[&str]) -> Result<Json, ErrorObject> {
-        let mut members = self.members.clone();
-        members.retain(|key| keys.contains(&key));
-        members.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))
-    }
-}
-
-fn method(request: &Incoming) -> Result<ToolName, ErrorObject> {
-    ToolName::new(request.method.as_str()).map_err(|error| invalid(&error.to_string()))
-}
-
-fn invalid(text: &str) -> ErrorObject {
-    ErrorObject::new(INVALID_PARAMS, text)
 }

@@ -97,6 +97,16 @@ impl Phases {
         }
     }
 
+    /// Waits until the session is ready, however long the client takes.
+    pub(super) async fn until_ready(&self) {
+        let mut changed = self.changed.subscribe();
+        while *self.lock() != Phase::Ready {
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Phase> {
         // Every critical section replaces the phase as a whole.
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)

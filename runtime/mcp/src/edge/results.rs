@@ -7,8 +7,9 @@
 use chio_json::Json;
 use chio_kernel::Outcome;
 use chio_spec::{Decision, ErrorCode, ToolCallError, ToolCallResult};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::edge::params::RELATED_TASK;
 use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, INTERNAL_ERROR, Members, quote};
 use crate::registry::{chio_error, entry, receipt_id};
@@ -20,15 +21,35 @@ pub const DECISION_KEY: &str = "chio.dev/decision";
 /// The member of a result's `_meta` that holds the registry's entry, for calls that did not complete.
 pub const ERROR_KEY: &str = "chio.dev/error";
 
-/// The answer to a `tools/call`.
-pub(super) fn tool_result(outcome: &Outcome) -> Result<Json, ErrorObject> {
+/// What answers a `tools/call`, or the `tasks/result` of one.
+pub(super) type ToolAnswer = Result<Json, ErrorObject>;
+
+/// The answer to a `tools/call`. `unavailable` is why there was no server to call, and `task` the id of the task that
+/// the call was.
+pub(super) fn tool_result(
+    outcome: &Outcome,
+    unavailable: Option<&ErrorObject>,
+    task: Option<&str>,
+) -> ToolAnswer {
     match &outcome.result {
-        ToolCallResult::Ok(ok) => with_receipt(&ok.value, outcome).map_err(|error| {
+        ToolCallResult::Ok(ok) => with_receipt(&ok.value, outcome, task).map_err(|error| {
             // The kernel took the result for JSON that reads one way only, so this cannot be the server's fault.
             ErrorObject::new(INTERNAL_ERROR, format!("the result could not be annotated: {error}"))
         }),
-        _ => denied_result(outcome),
+        _ => Ok(denied_result(outcome, unavailable, task)),
     }
+}
+
+/// Why there was no server to call, with the receipt that says the call failed.
+pub(super) fn unavailable_error(unavailable: &ErrorObject, outcome: &Outcome) -> ErrorObject {
+    let Some(id) = receipt_id(outcome) else { return unavailable.clone() };
+    let data = unavailable.data.as_ref().and_then(|data| data.to_value().ok());
+    let mut data = data.filter(Value::is_object).unwrap_or_else(|| json!({}));
+    if let Some(data) = data.as_object_mut() {
+        data.insert("receiptId".to_owned(), id.into());
+    }
+    ErrorObject::new(unavailable.code, format!("{} (receipt {id})", unavailable.message))
+        .with_data(Json::from_value(&data))
 }
 
 /// The error that answers any other method whose call did not complete.
@@ -62,13 +83,16 @@ pub(super) fn refusal_with_receipt(refusal: &ErrorObject, outcome: &Outcome) -> 
     ErrorObject { data: data.or_else(|| refusal.data.clone()), ..refusal.clone() }
 }
 
-fn with_receipt(result: &Json, outcome: &Outcome) -> Result<Json, String> {
+fn with_receipt(result: &Json, outcome: &Outcome, task: Option<&str>) -> Result<Json, String> {
     let mut members = Members::parse(result.get()).map_err(|error| error.to_string())?;
     let meta = members.get("_meta").unwrap_or("{}").to_owned();
     // A server whose `_meta` is no object breaks MCP; ours takes its place.
     let mut meta = Members::parse(&meta).unwrap_or_default();
-    // Whatever a server claims under our names is not ours.
-    meta.retain(|key| !key.starts_with("chio.dev/"));
+    // Whatever a server claims under our names is not ours, and its tasks are none of the client's.
+    meta.retain(|key| !key.starts_with("chio.dev/") && key != RELATED_TASK);
+    if let Some(task) = task {
+        meta.set(RELATED_TASK, format!(r#"{{"taskId":{}}}"#, quote(task)));
+    }
     if let Some(id) = receipt_id(outcome) {
         meta.set(RECEIPT_ID_KEY, quote(id));
     }
@@ -77,8 +101,8 @@ fn with_receipt(result: &Json, outcome: &Outcome) -> Result<Json, String> {
     members.to_json().map_err(|error| error.to_string())
 }
 
-fn denied_result(outcome: &Outcome) -> Result<Json, ErrorObject> {
-    let reason = reason(outcome);
+fn denied_result(outcome: &Outcome, unavailable: Option<&ErrorObject>, task: Option<&str>) -> Json {
+    let reason = unavailable.map_or_else(|| reason(outcome), |error| error.message.clone());
     let receipt_id = receipt_id(outcome);
     let text = match receipt_id {
         Some(id) => format!("{reason} (receipt {id})"),
@@ -89,15 +113,23 @@ fn denied_result(outcome: &Outcome) -> Result<Json, ErrorObject> {
         if let Some(id) = receipt_id {
             meta.insert(RECEIPT_ID_KEY.to_owned(), id.into());
         }
-        if let Some(code) = outcome.error {
-            meta.insert(ERROR_KEY.to_owned(), entry(code));
+        if let Some(error) = unavailable.and_then(registered).or_else(|| outcome.error.map(entry)) {
+            meta.insert(ERROR_KEY.to_owned(), error);
+        }
+        if let Some(task) = task {
+            meta.insert(RELATED_TASK.to_owned(), json!({"taskId": task}));
         }
     }
-    Ok(Json::from_value(&json!({
+    Json::from_value(&json!({
         "_meta": meta,
         "content": [{"type": "text", "text": text}],
         "isError": true,
-    })))
+    }))
+}
+
+/// The registry's entry that an error carries.
+fn registered(error: &ErrorObject) -> Option<Value> {
+    error.data.as_ref()?.to_value().ok()?.get("chioError").cloned()
 }
 
 fn decision(decision: &Decision) -> &'static str {
@@ -110,7 +142,7 @@ fn decision(decision: &Decision) -> &'static str {
 }
 
 /// What the agent is told: short, stable and without the rule.
-fn reason(outcome: &Outcome) -> String {
+pub(super) fn reason(outcome: &Outcome) -> String {
     match &outcome.result {
         ToolCallResult::Err(result) => match &result.error {
             ToolCallError::CapabilityDenied(detail)

@@ -1,0 +1,171 @@
+//! What the servers of a session tell its client.
+//!
+//! Only what was announced is passed on, and only to whom it concerns. A server of the session's own concerns nobody
+//! else; what a shared one says is sorted before it comes here, and all that remains of it is that a resource changed
+//! which this session subscribed to.
+
+use std::sync::Weak;
+
+use async_trait::async_trait;
+
+use chio_json::Json;
+use chio_spec::ServerId;
+
+use crate::channel::Route;
+use crate::edge::Edge;
+use crate::edge::catalogue::Kind;
+use crate::edge::methods::not_here;
+use crate::edge::params::RELATED_TASK;
+use crate::error::CloseReason;
+use crate::jsonrpc::{ErrorObject, Members, Notification, quote};
+use crate::servers::{Owner, ServerEvents, is_at_or_below};
+use crate::session::Incoming;
+
+/// The part of an edge that servers talk to. It does not keep the edge, which holds the servers.
+pub(super) struct FromServers {
+    edge: Weak<Edge>,
+}
+
+impl FromServers {
+    pub(super) fn of(edge: Weak<Edge>) -> Self {
+        Self { edge }
+    }
+}
+
+#[async_trait]
+impl ServerEvents for FromServers {
+    async fn request(&self, server: &ServerId, request: &Incoming) -> Result<Json, ErrorObject> {
+        match self.edge.upgrade() {
+            Some(edge) => edge.asked(server, request).await,
+            None => Err(not_here(&request.method)),
+        }
+    }
+
+    fn notification(&self, server: &ServerId, notification: Notification) {
+        if let Some(edge) = self.edge.upgrade() {
+            edge.told_by(server, &notification);
+        }
+    }
+
+    fn ended(&self, server: &ServerId, reason: &CloseReason) {
+        if let Some(edge) = self.edge.upgrade() {
+            edge.ended(server, reason);
+        }
+    }
+}
+
+impl Edge {
+    fn told_by(&self, server: &ServerId, notification: &Notification) {
+        let method = notification.method.as_str();
+        let params = notification.params.as_ref();
+        let relayed = match (method, list_of(method)) {
+            (_, Some(kind)) => {
+                self.catalogue.forget(server, kind);
+                return self.tell_list_changed(server, kind);
+            }
+            ("notifications/message", _) => self.log_message(server, params),
+            ("notifications/resources/updated", _) => {
+                params.filter(|params| self.is_subscribed(server, params)).map(|params| self.own_words(server, params))
+            }
+            ("notifications/elicitation/complete", _) => {
+                params.filter(|params| self.elicitations.knows(server, params)).cloned().map(|p| (p, None))
+            }
+            _ => None,
+        };
+        let Some((params, task)) = relayed else {
+            return tracing::debug!(%server, method, "dropped a notification of a tool server");
+        };
+        let route = match task {
+            Some(task) => self.tasks.route(&task),
+            None if method == "notifications/message" => self.in_flight.route(server),
+            None => unrelated(self.in_flight.route(server)),
+        };
+        self.tell(method, Some(&params), route);
+    }
+
+    /// The parameters with the task that they name, if any, under our name for it; no client ever learns a server's.
+    pub(super) fn own_words(&self, server: &ServerId, params: &Json) -> (Json, Option<String>) {
+        let unchanged = || (params.clone(), None);
+        let Ok(mut members) = Members::parse(params.get()) else { return unchanged() };
+        let Some(meta) = members.get("_meta").map(str::to_owned) else { return unchanged() };
+        let Ok(mut meta) = Members::parse(&meta) else { return unchanged() };
+        let Some(theirs) = meta.get(RELATED_TASK).map(str::to_owned) else { return unchanged() };
+        let task = self.tasks.ours(server, &theirs);
+        match &task {
+            Some(task) => meta.set(RELATED_TASK, format!(r#"{{"taskId":{}}}"#, quote(task))),
+            None => drop(meta.remove(RELATED_TASK)),
+        }
+        members.set("_meta", meta.to_text());
+        members.to_json().map_or_else(|_| unchanged(), |params| (params, task))
+    }
+
+    /// A log message; with several servers it says whose it is.
+    fn log_message(&self, server: &ServerId, params: Option<&Json>) -> Option<(Json, Option<String>)> {
+        let own = self.settings.servers.get(server).is_some_and(|member| member.owner() == Owner::Session);
+        if !own || !self.introduced.get().is_some_and(|introduced| introduced.announced.has("logging")) {
+            return None;
+        }
+        let (params, task) = self.own_words(server, params?);
+        if self.only_member().is_some() {
+            return Some((params, task));
+        }
+        let mut members = Members::parse(params.get()).ok()?;
+        let logger = match members.string("logger") {
+            Some(logger) => format!("{server}/{logger}"),
+            None => server.to_string(),
+        };
+        members.set("logger", quote(&logger));
+        Some((members.to_json().ok()?, task))
+    }
+
+    fn is_subscribed(&self, server: &ServerId, params: &Json) -> bool {
+        let uri = Members::parse(params.get()).ok().and_then(|params| params.string("uri"));
+        // A server may name a resource below the one that was subscribed to.
+        uri.is_some_and(|uri| {
+            self.subscriptions().iter().any(|(subscribed, of)| of == server && is_at_or_below(&uri, subscribed))
+        })
+    }
+
+    pub(super) fn tell_list_changed(&self, server: &ServerId, kind: Kind) {
+        let announced = self.introduced.get().is_some_and(|introduced| {
+            introduced.announced.part(kind.capability(), "listChanged")
+        });
+        if announced {
+            let route = unrelated(self.in_flight.route(server));
+            self.tell(&format!("notifications/{}/list_changed", kind.capability()), None, route);
+        }
+    }
+
+    /// A server ended by itself. What it offered is not there until it is needed again, and it has forgotten its
+    /// subscriptions.
+    fn ended(&self, server: &ServerId, reason: &CloseReason) {
+        tracing::info!(%server, %reason, "a tool server of the session ended");
+        let own = self.settings.servers.get(server).is_some_and(|member| member.owner() == Owner::Session);
+        if !own || self.relayed.is_some() {
+            return;
+        }
+        self.subscriptions().retain(|_, of| of != server);
+        for kind in [Kind::Tools, Kind::Resources, Kind::Prompts] {
+            self.catalogue.forget(server, kind);
+            self.tell_list_changed(server, kind);
+        }
+    }
+}
+
+/// The list that a notification says has changed.
+fn list_of(method: &str) -> Option<Kind> {
+    match method {
+        "notifications/tools/list_changed" => Some(Kind::Tools),
+        "notifications/resources/list_changed" => Some(Kind::Resources),
+        "notifications/prompts/list_changed" => Some(Kind::Prompts),
+        _ => None,
+    }
+}
+
+/// What belongs to no request is put on the stream of one only where there is no other.
+fn unrelated(route: Route) -> Route {
+    match route {
+        Route::Within(request) => Route::UnrelatedOr(request),
+        route => route,
+    }
+}
