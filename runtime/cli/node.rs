@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chio_core::keys::{PublicKey, SigningKey};
 use chio_kernel::{Kernel, KernelSettings, LocalAuthority, StreamLimits, SystemClock, self_test};
-use chio_mcp::edge::EdgeSettings;
+use chio_mcp::edge::{EdgeSettings, Mode};
 use chio_mcp::servers::{Fleet, FleetLimits, Launch, Owner, ServerSettings};
 use chio_policy::{EffectivePolicy, Identity};
 use chio_spec::ServerId;
@@ -98,18 +98,22 @@ impl Node {
         let fleet = Fleet::new(&self.kernel, "mcp-stdio", vec![settings], FleetLimits::default());
         // The key of the session: nobody else can use what is issued to it, because its private half is dropped here.
         let subject = keys::generate()?.public().hex();
+        let identity = Identity::local();
         let authority = LocalAuthority::new(
             Arc::clone(&self.authority),
             Arc::clone(&self.policy),
             subject,
-            Identity::local(),
+            identity.clone(),
         );
         Ok(EdgeSettings {
             kernel: Arc::clone(&self.kernel),
             servers: fleet.open(),
             authority: Arc::new(authority),
             subject,
+            identity: Arc::new(identity),
+            session_id: None,
             surface: "mcp-stdio",
+            mode: Mode::Relay,
         })
     }
 

@@ -97,7 +97,7 @@ async fn announce(id: ServerId, upstream: Option<Arc<Upstream>>, settings: EdgeS
     upstream.ready().cancelled().await;
     match upstream.tools().await {
         Ok(tools) => {
-            // Whoever calls these as tasks only is not offered them: the edge has no tasks.
+            // Those that can be called as tasks only are offered to few clients.
             let callable = tools.tools().iter().filter(|tool| !tool.needs_task);
             let names = callable.map(|tool| tool.name.as_str());
             eprintln!("{}", banner::tools(settings.kernel.policy(), &id, names));

@@ -132,7 +132,11 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn delegation(&self, token: &VerifiedToken, ancestors: &[VerifiedToken]) -> Result<(), Denial> {
+    pub(crate) fn delegation(
+        &self,
+        token: &VerifiedToken,
+        ancestors: &[VerifiedToken],
+    ) -> Result<(), Denial> {
         admit(token, ancestors, &self.trusted_issuers, self.policy().delegation_depth_limit()).map_err(
             |fault| {
                 Denial::new(fault.code(), step::DELEGATION, fault.reason()).with_details(fault.to_string())

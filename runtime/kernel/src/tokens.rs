@@ -10,8 +10,8 @@ use chio_core::capability::{TokenFault, VerifiedToken};
 use chio_json::{Sha256Hex, Signed};
 use chio_spec::{CapabilityToken, ErrorCode};
 
-use crate::trail::{Denial, step};
 use crate::Kernel;
+use crate::trail::{Denial, step};
 
 /// Tokens, and bytes of their texts, per generation; two generations are kept.
 const GENERATION: (usize, usize) = (4096, 16 << 20);

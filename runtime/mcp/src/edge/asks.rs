@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chio_json::Json;
-use chio_kernel::{CallRequest, Outcome, Patience, Target, ToolCall};
+use chio_kernel::{CallRequest, Outcome, Patience, Target};
 use chio_spec::{ErrorCode, ServerId, ToolCallResult, ToolName};
 
 use crate::channel::Route;
@@ -24,7 +24,7 @@ use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, quote};
 use crate::refusals::Refusals;
 use crate::registry::chio_error;
 use crate::servers::{Member, Owner};
-use crate::session::{Incoming, ProgressSink, RequestOptions, Session};
+use crate::session::{Incoming, ProgressSink, RequestOptions};
 use crate::upstream::UpstreamEvents;
 
 /// Elicitations by URL that a session remembers, to pass on when they are complete.
@@ -106,8 +106,8 @@ impl Edge {
         if method == "elicitation/create" && params.string("mode").is_ok_and(|mode| mode == "url") {
             self.elicitations.give(server, &arguments);
         }
-        let ask = self.ask(method, route, meta);
-        let outcome = self.govern_ask(member, request, arguments, ask).await?;
+        let ask = self.ask(route, meta.progress);
+        let outcome = self.govern_ask(member, request, arguments, ask, &meta.forward).await?;
         match outcome {
             (Outcome { result: ToolCallResult::Ok(ok), .. }, _) => Ok(ok.value.clone()),
             (outcome, Some(refusal)) if answered_by_peer(&outcome) => Err(refusal),
@@ -125,11 +125,12 @@ impl Edge {
         request: &Incoming,
         arguments: Json,
         ask: Ask,
+        for_client: &str,
     ) -> Result<(Outcome, Option<ErrorObject>), ErrorObject> {
         let settings = &self.settings;
         let method = ToolName::new(request.method.as_str()).map_err(|error| invalid(&error.to_string()))?;
         let target = Target::ClientRequest { method };
-        let (meta, relay) = member.wrapped().follow_client(ask, None).map_err(upstream_error)?;
+        let (meta, relay) = member.wrapped().follow_client(ask, Some(for_client)).map_err(upstream_error)?;
         let capability = settings
             .authority
             .capability_for(&target, member.id(), &settings.kernel)
@@ -157,14 +158,23 @@ impl Edge {
     }
 
     /// How an allowed request reaches the client.
-    fn ask(&self, method: &str, route: Route, meta: AskMeta) -> Ask {
+    fn ask(&self, route: Route, progress: Option<ProgressSink>) -> Ask {
         let client = self.client.clone();
-        let capabilities = self.introduced.get().map(|introduced| Arc::clone(&introduced.client));
-        let method = method.to_owned();
-        Arc::new(move |call: ToolCall| {
-            let (client, capabilities) = (client.clone(), capabilities.clone().unwrap_or_default());
-            let (method, route, meta) = (method.clone(), route.clone(), meta.clone());
-            Box::pin(async move { send(&client, &capabilities, &method, route, meta, &call.arguments).await })
+        let declared = self.introduced.get().map(|introduced| Arc::clone(&introduced.client));
+        let declared = declared.unwrap_or_default();
+        Arc::new(move |method: String, params: Json| {
+            let (client, declared) = (client.clone(), Arc::clone(&declared));
+            let options = RequestOptions {
+                progress: progress.clone(),
+                route: route.clone(),
+                ..RequestOptions::default()
+            };
+            Box::pin(async move {
+                beyond(&declared, &method, &params).map_err(McpError::Refused)?;
+                // A request without parameters stays one.
+                let params = Some(params).filter(|params| params.get() != "{}");
+                client.request(&method, params.as_ref(), options).await
+            })
         })
     }
 
@@ -172,40 +182,18 @@ impl Edge {
     pub(super) fn roots_changed(&self) {
         let declared = self.introduced.get().is_some_and(|introduced| introduced.client.allow("roots/list"));
         for member in self.members().iter().filter(|member| member.owner() == Owner::Session) {
-            if let (true, Some(upstream)) = (declared && self.may_ask("roots/list", member.id()), member.running()) {
+            if let (true, Some(upstream)) =
+                (declared && self.may_ask("roots/list", member.id()), member.running())
+            {
                 upstream.notify("notifications/roots/list_changed", None);
             }
         }
     }
 }
 
-async fn send(
-    client: &Session,
-    capabilities: &ClientCapabilities,
-    method: &str,
-    route: Route,
-    meta: AskMeta,
-    arguments: &Json,
-) -> Result<Json, McpError> {
-    let broken = |error: String| McpError::InvalidParams(error);
-    let mut params = Members::parse(arguments.get()).map_err(|error| broken(error.to_string()))?;
-    beyond(capabilities, method, &params).map_err(McpError::Refused)?;
-    if meta.forward != "{}" {
-        params.set("_meta", meta.forward);
-    }
-    // A request without parameters was one of the server's own.
-    let params = (!params.is_empty()).then(|| params.to_json()).transpose();
-    let params = params.map_err(|error| broken(error.to_string()))?;
-    let options = RequestOptions { progress: meta.progress, route, ..RequestOptions::default() };
-    client.request(method, params.as_ref(), options).await
-}
-
 /// What a request needs beyond what the client declared.
-fn beyond(
-    capabilities: &ClientCapabilities,
-    method: &str,
-    params: &Members<'_>,
-) -> Result<(), ErrorObject> {
+fn beyond(capabilities: &ClientCapabilities, method: &str, params: &Json) -> Result<(), ErrorObject> {
+    let params = Members::parse(params.get()).map_err(|error| invalid(&error.to_string()))?;
     if !capabilities.allow(method) {
         let text = format!("the client does not answer {method}");
         return Err(ErrorObject::new(METHOD_NOT_FOUND, text));
@@ -233,10 +221,11 @@ fn beyond(
     Ok(())
 }
 
-/// The `_meta` of a server's request, for the client.
-#[derive(Clone)]
+/// The `_meta` of a server's request.
 struct AskMeta {
+    /// For the client.
     forward: String,
+    /// Hands the client's progress to the server, under the server's own token.
     progress: Option<ProgressSink>,
     /// The task of ours that the request belongs to.
     task: Option<String>,
@@ -249,7 +238,9 @@ impl AskMeta {
         let task = match meta.remove(RELATED_TASK) {
             Some(theirs) => edge.tasks.ours(member.id(), &theirs),
             // A server without tasks of its own does not say that it works on one of ours.
-            None if edge.in_flight.route(member.id()) == Route::Unrelated => edge.tasks.only_one_with(member.id()),
+            None if edge.in_flight.route(member.id()) == Route::Unrelated => {
+                edge.tasks.only_one_with(member.id())
+            }
             None => None,
         };
         if let Some(task) = &task {

@@ -130,8 +130,7 @@ impl Edge {
         arguments: &Members<'_>,
         meta: Meta,
     ) -> Result<Json, ErrorObject> {
-        let arguments =
-            arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
+        let arguments = arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
         let _flight = self.in_flight.enter(member.id(), &request.id);
         let call = self.call_of(request, member, target, arguments, meta);
         self.govern(call).await?.method_answer()

@@ -60,7 +60,9 @@ impl ClientCapabilities {
             .map(|(_, capability, parts)| {
                 let parts = parts.iter().filter(|part| self.part(capability, part));
                 let kept: Map<_, _> = parts
-                    .filter_map(|part| Some(((*part).to_owned(), self.0.get(*capability)?.get(*part)?.clone())))
+                    .filter_map(|part| {
+                        Some(((*part).to_owned(), self.0.get(*capability)?.get(*part)?.clone()))
+                    })
                     .collect();
                 ((*capability).to_owned(), Value::Object(kept))
             });
@@ -96,13 +98,15 @@ impl Announced {
     /// What is carried of the capabilities in a server's answer to initialization.
     pub(super) fn of_server(result: &Json, owner: Owner) -> Result<Self, String> {
         let members = Members::parse(result.get()).map_err(|error| error.to_string())?;
-        let theirs: Map<String, Value> =
-            serde_json::from_str(members.get("capabilities").unwrap_or("{}")).map_err(|error| error.to_string())?;
+        let theirs: Map<String, Value> = serde_json::from_str(members.get("capabilities").unwrap_or("{}"))
+            .map_err(|error| error.to_string())?;
         let mut announced = Map::new();
         for (name, parts) in SERVER_CAPABILITIES {
             // What a shared server says unasked reaches nobody.
             let unheard = |part: &str| owner == Owner::Shared && matches!(part, "listChanged" | "logging");
-            let Some(theirs) = theirs.get(name).filter(|value| declares(value) && !unheard(name)) else { continue };
+            let Some(theirs) = theirs.get(name).filter(|value| declares(value) && !unheard(name)) else {
+                continue;
+            };
             let kept = parts.iter().filter(|part| !unheard(part)).filter_map(|part| {
                 Some(((*part).to_owned(), theirs.get(*part).filter(|value| declares(value))?.clone()))
             });

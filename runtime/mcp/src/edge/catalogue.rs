@@ -24,8 +24,8 @@ use crate::servers::Member;
 use crate::session::RequestOptions;
 use crate::upstream::{REQUEST_TIMEOUT, ToolList, Upstream};
 
-use names::Names;
 pub(super) use names::Meant;
+use names::Names;
 pub(super) use pages::{Page, Pages};
 
 /// How long a list waits for one server. One that needs longer appears in a later list.
@@ -320,9 +320,10 @@ impl Edge {
 
 impl Listing {
     fn of_tools(tools: &ToolList) -> Self {
-        let entries = tools.tools().iter().map(|tool| {
-            (Arc::from(tool.name.as_str()), Arc::from(tool.definition.get()), tool.needs_task)
-        });
+        let entries = tools
+            .tools()
+            .iter()
+            .map(|tool| (Arc::from(tool.name.as_str()), Arc::from(tool.definition.get()), tool.needs_task));
         Self { entries: entries.collect() }
     }
 
@@ -330,8 +331,9 @@ impl Listing {
     fn take_page(&mut self, page: &Json, kind: Kind) -> Result<Option<String>, McpError> {
         let broken = |reason: String| McpError::MalformedAnswer(format!("{}: {reason}", kind.method()));
         let members = Members::parse(page.get()).map_err(|error| broken(error.to_string()))?;
-        let entries: Vec<&RawValue> = serde_json::from_str(members.get(kind.entries()).unwrap_or_default())
-            .map_err(|error| broken(format!("`{}` is not an array: {error}", kind.entries())))?;
+        let entries: Vec<&RawValue> =
+            serde_json::from_str(members.get(kind.entries()).unwrap_or_default())
+                .map_err(|error| broken(format!("`{}` is not an array: {error}", kind.entries())))?;
         for entry in entries {
             match Members::parse(entry.get()).ok().and_then(|members| members.string(kind.key())) {
                 Some(own) => self.entries.push((Arc::from(own), Arc::from(entry.get()), false)),
@@ -350,7 +352,9 @@ async fn fetch(upstream: &Upstream, kind: Kind) -> Result<Listing, McpError> {
     let mut cursor: Option<String> = None;
     let mut seen = HashSet::new();
     for _ in 0..MOST_PAGES {
-        let params = cursor.as_deref().map_or_else(|| "{}".to_owned(), |cursor| format!(r#"{{"cursor":{}}}"#, quote(cursor)));
+        let params = cursor
+            .as_deref()
+            .map_or_else(|| "{}".to_owned(), |cursor| format!(r#"{{"cursor":{}}}"#, quote(cursor)));
         let params = Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))?;
         let options = RequestOptions { timeout: Some(REQUEST_TIMEOUT), ..RequestOptions::default() };
         let page = upstream.request(kind.method(), Some(&params), options).await?;

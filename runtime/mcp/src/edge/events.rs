@@ -64,9 +64,9 @@ impl Edge {
                 return self.tell_list_changed(server, kind);
             }
             ("notifications/message", _) => self.log_message(server, params),
-            ("notifications/resources/updated", _) => {
-                params.filter(|params| self.is_subscribed(server, params)).map(|params| self.own_words(server, params))
-            }
+            ("notifications/resources/updated", _) => params
+                .filter(|params| self.is_subscribed(server, params))
+                .map(|params| self.own_words(server, params)),
             ("notifications/elicitation/complete", _) => {
                 params.filter(|params| self.elicitations.knows(server, params)).cloned().map(|p| (p, None))
             }
@@ -122,14 +122,17 @@ impl Edge {
         let uri = Members::parse(params.get()).ok().and_then(|params| params.string("uri"));
         // A server may name a resource below the one that was subscribed to.
         uri.is_some_and(|uri| {
-            self.subscriptions().iter().any(|(subscribed, of)| of == server && is_at_or_below(&uri, subscribed))
+            self.subscriptions()
+                .iter()
+                .any(|(subscribed, of)| of == server && is_at_or_below(&uri, subscribed))
         })
     }
 
     pub(super) fn tell_list_changed(&self, server: &ServerId, kind: Kind) {
-        let announced = self.introduced.get().is_some_and(|introduced| {
-            introduced.announced.part(kind.capability(), "listChanged")
-        });
+        let announced = self
+            .introduced
+            .get()
+            .is_some_and(|introduced| introduced.announced.part(kind.capability(), "listChanged"));
         if announced {
             let route = unrelated(self.in_flight.route(server));
             self.tell(&format!("notifications/{}/list_changed", kind.capability()), None, route);

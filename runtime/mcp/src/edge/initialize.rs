@@ -97,9 +97,7 @@ impl Edge {
             None => Json::from_value(&json!({"name": "unknown", "version": "0"})),
         };
         let (authority, kept) = (Arc::clone(&self.settings.authority), Arc::clone(&client));
-        let told = move |server: &ServerId| {
-            kept.reduced(|method| is_granted(&authority, method, server))
-        };
+        let told = move |server: &ServerId| kept.reduced(|method| is_granted(&authority, method, server));
         self.introduce(supported().to_owned(), info, Arc::new(told));
 
         let (result, announced) = match self.only_member() {
@@ -147,8 +145,7 @@ impl Edge {
 }
 
 fn is_granted(authority: &chio_kernel::LocalAuthority, method: &str, server: &ServerId) -> bool {
-    ToolName::new(method)
-        .is_ok_and(|method| authority.covers(&Target::ClientRequest { method }, server))
+    ToolName::new(method).is_ok_and(|method| authority.covers(&Target::ClientRequest { method }, server))
 }
 
 /// The version that the hosted edge speaks.

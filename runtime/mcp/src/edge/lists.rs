@@ -69,9 +69,8 @@ impl Viewer {
     }
 
     fn may_get(&self, edge: &Edge, server: &ServerId, name: &str) -> bool {
-        ToolName::new("prompts/get").is_ok_and(|method| {
-            self.covers(edge, &Target::Prompt { method, name: name.to_owned() }, server)
-        })
+        ToolName::new("prompts/get")
+            .is_ok_and(|method| self.covers(edge, &Target::Prompt { method, name: name.to_owned() }, server))
     }
 
     fn may_see(&self, edge: &Edge, kind: Kind, server: &ServerId, own: &str) -> bool {
@@ -89,7 +88,8 @@ impl Edge {
         let params = Params::of(request)?;
         let Some(only) = self.only_member() else { return self.list_merged(&params, Kind::Tools).await };
         let viewer = self.viewer(&params.meta()?).await;
-        let list = self.upstream(only).await.map_err(upstream_error)?.tools().await.map_err(upstream_error)?;
+        let list =
+            self.upstream(only).await.map_err(upstream_error)?.tools().await.map_err(upstream_error)?;
         let page = self.page(&params, Kind::Tools, &viewer, || {
             let entry = |tool: &crate::upstream::Tool| Entry {
                 member: 0,

@@ -21,8 +21,7 @@ use crate::upstream::{REQUEST_TIMEOUT, Upstream, empty_object};
 const METHOD: &str = "logging/setLevel";
 
 /// The levels of RFC 5424, as MCP writes them.
-const LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// The level that the client chose, and which running servers know it.
 #[derive(Default)]
@@ -77,9 +76,8 @@ impl Edge {
         }
         self.log_level.lock().level = Some(level);
         let running = self.members().iter().filter_map(|member| Some((member, member.running()?)));
-        let told = running.map(|(member, upstream)| async move {
-            (member, self.log_level.set(member, &upstream).await)
-        });
+        let told = running
+            .map(|(member, upstream)| async move { (member, self.log_level.set(member, &upstream).await) });
         for (member, outcome) in join_all(told).await {
             match (outcome, self.only_member()) {
                 (Err(error), Some(_)) => return Err(upstream_error(error)),

@@ -115,9 +115,9 @@ fn is_token(text: &str) -> bool {
 fn presented(members: &Members<'_>) -> Result<Option<Presented>, ErrorObject> {
     let Some(capability) = members.get(CAPABILITY_KEY) else {
         return match [ANCESTORS_KEY, DPOP_PROOF_KEY].into_iter().find(|key| members.get(key).is_some()) {
-            Some(key) => Err(invalid(&format!(
-                "`_meta` holds {key} without {CAPABILITY_KEY}, which it belongs to"
-            ))),
+            Some(key) => {
+                Err(invalid(&format!("`_meta` holds {key} without {CAPABILITY_KEY}, which it belongs to")))
+            }
             None => Ok(None),
         };
     };

@@ -142,10 +142,11 @@ impl Edge {
         asked: TaskAsked,
     ) -> Result<Json, ErrorObject> {
         let edge = self.handle()?;
-        let Made { id, cancelled, view } =
-            self.tasks.tasks.create(random_id()?, member.id(), asked.ttl).map_err(|full| {
-                chio_error(ErrorCode::KernelBusy, Some(&full.to_string()), None)
-            })?;
+        let Made { id, cancelled, view } = self
+            .tasks
+            .tasks
+            .create(random_id()?, member.id(), asked.ttl)
+            .map_err(|full| chio_error(ErrorCode::KernelBusy, Some(&full.to_string()), None))?;
         let (request_id, server) = (request.id.json().to_owned(), member.id().clone());
         self.tasks.running.spawn(async move {
             let run = {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chio_core::keys::SigningKey;
 use chio_kernel::{Kernel, KernelSettings, LocalAuthority, StreamLimits, SystemClock};
-use chio_mcp::edge::{Edge, EdgeSettings, End};
+use chio_mcp::edge::{Edge, EdgeSettings, End, Mode};
 use chio_mcp::process::ServerCommand;
 use chio_mcp::servers::{Fleet, FleetLimits, Launch, Owner, ServerSettings, SessionServers};
 use chio_mcp::stdio::{self, Side};
@@ -59,7 +59,10 @@ impl House {
             servers: Arc::clone(&servers),
             authority: Arc::new(LocalAuthority::new(key, policy, subject, Identity::local())),
             subject,
+            identity: Arc::new(Identity::local()),
+            session_id: None,
             surface: "mcp-stdio",
+            mode: Mode::Relay,
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let stop = CancellationToken::new();

@@ -170,10 +170,8 @@ mod tests {
     fn prefixed_names_stay_within_what_clients_accept() {
         let long = "n".repeat(60);
         let other = format!("{}m", "n".repeat(59));
-        let names = Names::decide(&[
-            ("server with spaces", vec![&long, &other]),
-            ("two", vec![&long, &other]),
-        ]);
+        let names =
+            Names::decide(&[("server with spaces", vec![&long, &other]), ("two", vec![&long, &other])]);
         for (position, own) in [(0, &long), (1, &long), (0, &other), (1, &other)] {
             let shown = names.shown(position, own).unwrap();
             assert!(shown.len() <= 64 && !shown.contains(' '), "{shown}");

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_traversal_reads_one_snapshot_and_only_what_passes() {
         let pages = Pages::new();
-        let even = |n: &u32| n % 2 == 0;
+        let even = |n: &u32| n.is_multiple_of(2);
         let first = pages.first((0..300).collect(), even);
         assert_eq!(first.entries, (0..100).step_by(2).collect::<Vec<_>>());
         let second = pages.at(first.next.as_deref().unwrap(), even).unwrap();
@@ -116,7 +116,7 @@ mod tests {
         let pages = Pages::new();
         let cursor = pages.first((0..100).collect(), |_: &u32| true).next.unwrap();
         assert!(Pages::<u32>::new().at(&cursor, |_| true).is_none());
-        let beyond = format!("{}9999", cursor);
+        let beyond = format!("{cursor}9999");
         assert!(pages.at(&beyond, |_| true).unwrap().entries.is_empty());
         for bad in ["", "x", "0-1-2", "-", &format!("{cursor}-1"), &cursor.replace("-1-", "-7-")] {
             assert!(pages.at(bad, |_| true).is_none(), "{bad}");
