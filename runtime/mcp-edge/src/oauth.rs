@@ -116,6 +116,8 @@ impl AuthorizationServer {
             .route("/oauth/jwks.json", get(metadata::key_set))
             .route("/oauth/authorize", get(authorize::ask).post(consent::decide))
             .route("/oauth/token", post(token::grant))
+            // Where the Python client (mcp 1.x) refreshes when it was started anew and has not read the metadata yet.
+            .route("/token", post(token::grant))
             .route("/oauth/register", post(register::register))
             .with_state(Arc::clone(self))
     }

@@ -249,7 +249,7 @@ async fn foreign_and_forged_access_tokens_are_refused() {
     let edge = automatic().await;
     let token = text(&login(&edge, "chio.read").await, "access_token");
     let (header, claims) = (part(&token, 0), part(&token, 1));
-    let own = Signer::Ed(SigningKey::from_seed(SEED));
+    let own = Signer::Ed(Box::new(SigningKey::from_seed(SEED)));
     assert_eq!(
         edge.call(&own.token(&header, &claims)).await.status,
         StatusCode::OK,
@@ -511,6 +511,12 @@ async fn the_page_is_plain_and_cannot_be_framed() {
         policy,
         "default-src 'none'; form-action 'self' http://127.0.0.1:53682; frame-ancestors 'none'; base-uri 'none'"
     );
+    // The grammar of policies has no IPv6 addresses.
+    let id = registered(&edge, &["http://[::1]:9/cb"]).await;
+    let six = self::page(&edge, &[("client_id", &id), ("redirect_uri", "http://[::1]:9/cb")]).await.answer;
+    assert!(
+        six.header("content-security-policy").contains("form-action 'self' http:; frame-ancestors 'none'")
+    );
     assert_eq!(answer.header("x-frame-options"), "DENY");
     assert_eq!(answer.header("cache-control"), "no-store");
     let cookie = answer.header("set-cookie");
@@ -769,6 +775,8 @@ async fn an_exchanged_token_is_never_stronger_than_its_subject() {
     assert_eq!(part(&narrow, 1)["exp"], part(&token, 1)["exp"], "it does not outlive its subject");
     assert_eq!(edge.call(&narrow).await.status, StatusCode::OK);
     assert_eq!(edge.call_method(&narrow, "tools/call").await.status, StatusCode::FORBIDDEN);
+    let unnamed = text(&exchange(&edge, &token, &[("client_id", "")]).await.json(), "access_token");
+    assert_eq!(part(&unnamed, 1)["client_id"], "chio-cli");
     // What was given away does not come back.
     for scope in ["chio.invoke", "chio.read chio.invoke"] {
         assert_error(&exchange(&edge, &narrow, &[("scope", scope)]).await, INVALID, "invalid_scope");
@@ -810,6 +818,9 @@ async fn only_our_own_access_tokens_are_exchanged() {
 async fn the_token_endpoint_knows_public_clients_and_forms_only() {
     let edge = automatic().await;
     assert_error(&edge.form("/oauth/token", &[]).await, INVALID, "invalid_request");
+    for grant in ["authorization_code", "refresh_token"] {
+        assert_error(&edge.form("/oauth/token", &[("grant_type", grant)]).await, INVALID, "invalid_request");
+    }
     assert_error(&edge.form("/oauth/token", &[("client_id", "chio-cli")]).await, INVALID, "invalid_request");
     for grant in ["password", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"] {
         let form = [("client_id", "chio-cli"), ("grant_type", grant)];

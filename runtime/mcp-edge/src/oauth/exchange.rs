@@ -17,8 +17,12 @@ use super::{ACCESS_TOKEN_LIFE, AccessGrant, AuthorizationServer, family_of};
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 impl AuthorizationServer {
-    /// Answers a token exchange.
-    pub(super) fn exchange(&self, form: &Parameters, client_id: &str) -> Result<Response, OauthError> {
+    /// Answers a token exchange. A client that does not name itself acts as the one that the token was issued to.
+    pub(super) fn exchange(
+        &self,
+        form: &Parameters,
+        client_id: Option<&str>,
+    ) -> Result<Response, OauthError> {
         let invalid = |description| OauthError::bad("invalid_request", description);
         let subject_token = form.get("subject_token").ok_or(invalid("subject_token is missing"))?;
         if form.get("subject_token_type") != Some(ACCESS_TOKEN) {
@@ -51,6 +55,9 @@ impl AuthorizationServer {
                 "the scope is wider than that of the subject token",
             ));
         }
+        let client_id = client_id
+            .or_else(|| claims.text("client_id"))
+            .ok_or(invalid("the subject token is not a valid access token of this server"))?;
         let now = self.clock.now();
         // Within the leeway for clocks a token is accepted after its end, but nothing new grows from it.
         let expiry = subject_expiry.min(now + ACCESS_TOKEN_LIFE);

@@ -5,7 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, R
 use axum::http::header::{X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use url::Url;
+use url::{Host, Url};
 
 /// What the consent page shows and carries.
 pub(super) struct Consent<'a> {
@@ -59,10 +59,17 @@ pub(super) fn consent(page: &Consent<'_>) -> Response {
         token = escape(page.token),
     );
     let status = if page.complaint.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    // Browsers apply form-action to the redirect that follows a form, so the client's origin has to be in it.
-    let target =
-        Url::parse(page.redirect_uri).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
-    html(status, &body, &format!("'self' {target}"))
+    html(status, &body, &format!("'self' {}", redirect_source(page.redirect_uri)))
+}
+
+/// What the policy has to name so that the form may lead to the client: browsers apply `form-action` to the redirect that
+/// follows, too. A source cannot be an IPv6 address, so there the scheme has to do.
+fn redirect_source(redirect_uri: &str) -> String {
+    match Url::parse(redirect_uri) {
+        Ok(url) if matches!(url.host(), Some(Host::Ipv6(_))) => format!("{}:", url.scheme()),
+        Ok(url) => url.origin().ascii_serialization(),
+        Err(_) => String::new(),
+    }
 }
 
 /// A page for a request that cannot be answered to its client, because it is not clear who that is.

@@ -46,11 +46,11 @@ impl AuthorizationServer {
         if form.get("client_secret").is_some() || form.get("client_assertion").is_some() {
             return Err(OauthError::invalid_client("clients of this server are public and have no secret"));
         }
-        let client_id =
-            form.get("client_id").ok_or(OauthError::bad("invalid_request", "client_id is missing"))?;
-        if self.client(client_id).is_none() {
+        let client_id = form.get("client_id");
+        if client_id.is_some_and(|id| self.client(id).is_none()) {
             return Err(OauthError::invalid_client("the client is not registered here"));
         }
+        let named = client_id.ok_or(OauthError::bad("invalid_request", "client_id is missing"));
         if form.get("resource").is_some_and(|resource| resource != self.resource) {
             return Err(OauthError::bad(
                 "invalid_target",
@@ -60,8 +60,8 @@ impl AuthorizationServer {
         let grant_type =
             form.get("grant_type").ok_or(OauthError::bad("invalid_request", "grant_type is missing"))?;
         match grant_type {
-            "authorization_code" => self.redeem(&form, client_id),
-            "refresh_token" => self.refresh(&form, client_id),
+            "authorization_code" => self.redeem(&form, named?),
+            "refresh_token" => self.refresh(&form, named?),
             TOKEN_EXCHANGE => self.exchange(&form, client_id),
             _ => Err(OauthError::bad("unsupported_grant_type", "the grant type is not one of this server")),
         }

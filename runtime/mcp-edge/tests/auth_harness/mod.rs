@@ -226,13 +226,13 @@ async fn jwks(State(state): State<Arc<IssuerState>>) -> Response<Body> {
 
 /// A key pair that signs tokens.
 pub enum Signer {
-    Ed(SigningKey),
+    Ed(Box<SigningKey>),
     Other(Algorithm, EncodingKey),
 }
 
 impl Signer {
     pub fn ed(seed: u8) -> Signer {
-        Signer::Ed(SigningKey::from_seed([seed; 32]))
+        Signer::Ed(Box::new(SigningKey::from_seed([seed; 32])))
     }
 
     pub fn rsa(algorithm: Algorithm) -> Signer {
