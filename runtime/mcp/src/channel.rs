@@ -55,6 +55,14 @@ pub enum Arrival {
         /// Whom it concerns, read while it was skipped.
         concerns: Concerns,
     },
+    /// The answer to this request of ours cannot come any more, although the connection goes on. Whether the
+    /// peer acted on the request is not known.
+    Lost {
+        /// The request.
+        id: Id,
+        /// What became of its answer.
+        reason: String,
+    },
     /// The connection broke. A plain end of input is the end of the queue instead.
     Broken(String),
 }

@@ -34,6 +34,9 @@ pub enum McpError {
     /// The connection ended while the request was waiting.
     #[error("the connection ended before the answer came: {0}")]
     Closed(CloseReason),
+    /// The answer was lost on its way, and cannot be asked for again.
+    #[error("the answer was lost: {0}")]
+    AnswerLost(String),
     /// The request was not sent, for the connection had ended.
     #[error("the connection has ended: {0}")]
     NotSent(CloseReason),
@@ -112,7 +115,7 @@ impl McpError {
     /// that it is done, and the call failed; what never left us did nothing.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Closed(_) | Self::TimedOut(_) | Self::Cancelled)
+        matches!(self, Self::Closed(_) | Self::AnswerLost(_) | Self::TimedOut(_) | Self::Cancelled)
     }
 
     /// Whether the request certainly did not reach the server, for there was none to reach: nothing was

@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`jsonrpc`] | the envelope; payloads stay text |
-//! | [`channel`], [`stdio`] | the seam between sessions and transports, and the stdio framing |
+//! | [`channel`], [`stdio`], [`http`] | the seam between sessions and transports, the stdio framing, and HTTP as a client |
 //! | [`session`] | one session model for both directions of MCP |
 //! | [`process`] | wrapped servers as child processes whose whole tree ends with us |
 //! | [`upstream`], [`refusals`] | a wrapped server, spoken to as its client, and what it asks in vain |
@@ -17,6 +17,7 @@ pub mod channel;
 pub mod connection;
 pub mod edge;
 pub mod error;
+pub mod http;
 pub mod jsonrpc;
 pub mod process;
 pub mod refusals;

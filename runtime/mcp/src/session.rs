@@ -292,6 +292,9 @@ impl Session {
                 let _ = self.offer(malformed.answer(), Route::Unrelated);
             }
             Arrival::Oversized { bytes, concerns } => self.oversized(bytes, concerns),
+            Arrival::Lost { id, reason } => {
+                self.shared.pending.answer(&id, Err(McpError::AnswerLost(reason)));
+            }
             Arrival::Broken(reason) => tracing::warn!(%reason, "the transport broke"),
         }
     }

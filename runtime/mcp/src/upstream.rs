@@ -19,6 +19,7 @@ use chio_json::Json;
 
 use crate::channel::{Channel, Route};
 use crate::error::{CloseReason, McpError};
+use crate::http::{Connection, HttpEndpoint};
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, Notification, quote};
 use crate::process::{Exit, ServerCommand};
 use crate::session::{
@@ -64,7 +65,17 @@ pub trait UpstreamEvents: Send + Sync + 'static {
 pub struct Upstream {
     shared: Arc<Shared>,
     driver: JoinHandle<()>,
-    wrapped: Option<Wrapped>,
+    behind: Behind,
+}
+
+/// What keeps the channel up.
+enum Behind {
+    /// Somebody else.
+    Elsewhere,
+    /// A process that we started.
+    Process(Wrapped),
+    /// A server that somebody else started.
+    Http(Connection),
 }
 
 struct Shared {
@@ -96,7 +107,19 @@ impl Upstream {
         let process = command.spawn()?;
         let (channel, pumps) = stdio::attach(process.stdout, process.stdin, Side::Server);
         let mut upstream = Self::connect(channel);
-        upstream.wrapped = Some(Wrapped::new(command, process.handle, pumps));
+        upstream.behind = Behind::Process(Wrapped::new(command, process.handle, pumps));
+        Ok(upstream)
+    }
+
+    /// Connects to a server over HTTP. Nothing is sent before it is initialized. Must be called within a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`McpError::NotInitialized`] when this process cannot speak HTTP.
+    pub fn reach(endpoint: &HttpEndpoint) -> Result<Self, McpError> {
+        let (channel, connection) = Connection::open(endpoint)?;
+        let mut upstream = Self::connect(channel);
+        upstream.behind = Behind::Http(connection);
         Ok(upstream)
     }
 
@@ -114,7 +137,7 @@ impl Upstream {
             ended: CancellationToken::new(),
         });
         let driver = tokio::spawn(drive(driver, Arc::clone(&shared)));
-        Self { shared, driver, wrapped: None }
+        Self { shared, driver, behind: Behind::Elsewhere }
     }
 
     /// Who takes what the server asks and tells from now on. Until somebody does, its requests are refused
@@ -231,13 +254,16 @@ impl Upstream {
         self.shared.session.closed()
     }
 
-    /// Closes the connection and, where we started the server, waits until its whole tree has ended.
+    /// Closes the connection; where we started the server, waits until its whole tree has ended, and where it
+    /// keeps a session for us, takes leave of it.
     pub async fn stop(&self) -> Option<Exit> {
         self.shared.session.close();
-        match &self.wrapped {
-            Some(wrapped) => Some(wrapped.stop().await),
-            None => None,
+        match &self.behind {
+            Behind::Process(wrapped) => return Some(wrapped.stop().await),
+            Behind::Http(connection) => connection.close().await,
+            Behind::Elsewhere => {}
         }
+        None
     }
 
     fn has_tools(&self) -> bool {
@@ -246,10 +272,10 @@ impl Upstream {
 
     /// A server that ends during initialization mostly was misspelt, misconfigured or not installed.
     async fn why_not_initialized(&self, error: McpError) -> McpError {
-        let Some(wrapped) = self.wrapped.as_ref().filter(|_| self.closed().is_some()) else {
-            return McpError::NotInitialized { reason: error.to_string() };
-        };
-        wrapped.why_ended().await
+        match &self.behind {
+            Behind::Process(wrapped) if self.closed().is_some() => wrapped.why_ended().await,
+            _ => McpError::NotInitialized { reason: error.to_string() },
+        }
     }
 }
 

@@ -33,6 +33,7 @@ use chio_spec::ServerId;
 
 use crate::channel::Channel;
 use crate::connection::{UpstreamSource, WrappedServer};
+use crate::http::HttpEndpoint;
 use crate::process::ServerCommand;
 
 use record::Record;
@@ -60,6 +61,8 @@ pub struct ServerSettings {
 pub enum Launch {
     /// A process of ours that speaks on its standard input and output.
     Command(ServerCommand),
+    /// A server that somebody else runs, over streamable HTTP.
+    Http(HttpEndpoint),
     /// Something in this process that speaks over a channel.
     Channel(Connect),
 }

@@ -247,6 +247,7 @@ impl Slot {
 fn launch(launch: &Launch) -> Result<Upstream, McpError> {
     match launch {
         Launch::Command(command) => Upstream::start(command),
+        Launch::Http(endpoint) => Upstream::reach(endpoint),
         Launch::Channel(connect) => Ok(Upstream::connect((connect.0)())),
     }
 }
