@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chio_core::keys::SigningKey;
 use chio_kernel::{Kernel, LocalAuthority};
 use chio_mcp::channel::Channel;
-use chio_mcp::edge::{Edge, EdgeSettings};
+use chio_mcp::edge::{Edge, EdgeSettings, Mode};
 use chio_mcp::servers::{Fleet, ServerStatus};
 use chio_mcp_edge::{Host, Serving};
 use chio_policy::{EffectivePolicy, Identity};
@@ -89,14 +89,16 @@ impl Host for EdgeHost {
         channel: Channel,
         stop: CancellationToken,
     ) -> Result<Serving, ErrorCode> {
-        let _ = (session_id, self.counter_offer);
         let authority = self.authority(identity)?;
         let settings = EdgeSettings {
             kernel: Arc::clone(&self.kernel),
             servers: self.fleet.open(),
             subject: authority.subject(),
             authority,
+            identity: Arc::clone(identity),
+            session_id: Some(session_id.to_owned()),
             surface: self.surface,
+            mode: Mode::Hosted { counter_offer: self.counter_offer },
         };
         Ok(Box::pin(async move {
             Edge::serve(settings, channel, stop).await;
