@@ -20,6 +20,7 @@ pub(crate) mod jwt;
 pub(crate) mod keys;
 mod resource;
 pub(crate) mod url;
+pub(crate) mod verified;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ use failure::Fault;
 use jwks::Jwks;
 use jwt::{Claims, Expected, Unverified};
 use resource::Resource;
+use verified::Verified;
 
 /// Permits everything that only looks.
 pub const SCOPE_READ: &str = "chio.read";
@@ -57,8 +59,17 @@ pub struct Authentication {
 enum Verifier {
     Nobody,
     Static { digest: Sha256Hex, identity: Identity },
-    Jwt { issuer: String, audience: String, jwks: Arc<Jwks>, clock: Arc<dyn Clock> },
+    Jwt(Box<External>),
     Oauth(Arc<AuthorizationServer>),
+}
+
+/// An external issuer.
+struct External {
+    issuer: String,
+    audience: String,
+    jwks: Arc<Jwks>,
+    verified: Verified,
+    clock: Arc<dyn Clock>,
 }
 
 impl Authentication {
@@ -109,7 +120,13 @@ impl Authentication {
                 resource.publish(&jwt.issuer);
                 let audience = jwt.audience.unwrap_or_else(|| resource.url().to_owned());
                 let jwks = Jwks::new(jwt.jwks, Arc::clone(&config.clock))?;
-                Verifier::Jwt { issuer: jwt.issuer, audience, jwks, clock: config.clock }
+                Verifier::Jwt(Box::new(External {
+                    issuer: jwt.issuer,
+                    audience,
+                    jwks,
+                    verified: Verified::default(),
+                    clock: config.clock,
+                }))
             }
             Method::Oauth(oauth) => {
                 if let (Approval::Automatic, Some(at)) = (&oauth.approval, open_at) {
@@ -141,28 +158,15 @@ impl Authentication {
                     Err(self.refuse(Fault::Invalid("the token is not the one that the edge was given")))
                 }
             }
-            Verifier::Jwt { .. } | Verifier::Oauth(_) => {
-                let claims = match bearer::token(headers) {
-                    Ok(token) => self.verify(token).await,
-                    Err(fault) => Err(fault),
-                };
-                claims.and_then(|claims| claims.identity()).map_err(|fault| self.refuse(fault))
+            Verifier::Jwt(issuer) => match bearer::token(headers) {
+                Ok(token) => issuer.identify(token).await,
+                Err(fault) => Err(fault),
             }
-        }
-    }
-
-    /// The claims of a token that is good.
-    async fn verify(&self, token: &str) -> Result<Claims, Fault> {
-        match &self.verifier {
-            Verifier::Jwt { issuer, audience, jwks, clock } => {
-                let unverified = Unverified::read(token)?;
-                let key = jwks.key(unverified.key_id.as_deref(), unverified.algorithm).await?;
-                let claims = unverified.verify(&key)?;
-                claims.check(&Expected { issuer, audience, now: clock.now() })?;
-                Ok(claims)
-            }
-            Verifier::Oauth(server) => server.verify(token),
-            Verifier::Nobody | Verifier::Static { .. } => Err(Fault::Missing),
+            .map_err(|fault| self.refuse(fault)),
+            Verifier::Oauth(server) => bearer::token(headers)
+                .and_then(|token| server.verify(token))
+                .and_then(|claims| claims.identity())
+                .map_err(|fault| self.refuse(fault)),
         }
     }
 
@@ -187,7 +191,7 @@ impl Authentication {
     pub fn routes(&self) -> Router {
         match &self.verifier {
             Verifier::Nobody | Verifier::Static { .. } => Router::new(),
-            Verifier::Jwt { .. } => self.resource.routes(),
+            Verifier::Jwt(_) => self.resource.routes(),
             Verifier::Oauth(server) => self.resource.routes().merge(server.routes()),
         }
     }
@@ -196,9 +200,30 @@ impl Authentication {
         let challenge = match &self.verifier {
             Verifier::Nobody => None,
             Verifier::Static { .. } => Some(HeaderValue::from_static("Bearer")),
-            Verifier::Jwt { .. } | Verifier::Oauth(_) => self.resource.challenge(fault),
+            Verifier::Jwt(_) | Verifier::Oauth(_) => self.resource.challenge(fault),
         };
         AuthFailure::new(fault, challenge)
+    }
+}
+
+impl External {
+    async fn identify(&self, token: &str) -> Result<Identity, Fault> {
+        let claims = self.claims(token).await?;
+        claims.check(&Expected { issuer: &self.issuer, audience: &self.audience, now: self.clock.now() })?;
+        claims.identity()
+    }
+
+    /// The claims of a token that a key of the issuer signed.
+    async fn claims(&self, token: &str) -> Result<Arc<Claims>, Fault> {
+        let known = self.jwks.generation().and_then(|generation| self.verified.claims(token, generation));
+        if let Some(claims) = known {
+            return Ok(claims);
+        }
+        let unverified = Unverified::read(token)?;
+        let (key, generation) = self.jwks.key(unverified.key_id.as_deref(), unverified.algorithm).await?;
+        let claims = Arc::new(unverified.verify(&key)?);
+        self.verified.remember(token, generation, &claims);
+        Ok(claims)
     }
 }
 

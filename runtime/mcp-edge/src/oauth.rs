@@ -46,6 +46,7 @@ use serde_json::json;
 use crate::auth::failure::Fault;
 use crate::auth::jwt::{Claims, Expected, Unverified};
 use crate::auth::keys::{Found, KeySet};
+use crate::auth::verified::Verified;
 use crate::auth::{Approval, AuthError, OauthConfig};
 
 use approval::OneTimeCode;
@@ -71,6 +72,7 @@ pub(crate) struct AuthorizationServer {
     /// The operator's code; none when everything is approved.
     approval: Option<OneTimeCode>,
     grants: Mutex<Grants>,
+    verified: Verified,
     pace: Pace,
     clock: Arc<dyn Clock>,
 }
@@ -104,6 +106,7 @@ impl AuthorizationServer {
             page_key: SigningKey::from_seed(secret::bytes().map_err(random)?),
             approval,
             grants: Mutex::new(Grants::default()),
+            verified: Verified::default(),
             pace: Pace::default(),
             clock,
         }))
@@ -123,18 +126,29 @@ impl AuthorizationServer {
     }
 
     /// The claims of an access token of ours that is valid now and was not revoked.
-    pub(crate) fn verify(&self, token: &str) -> Result<Claims, Fault> {
-        let unverified = Unverified::read(token)?;
-        let Found::Key(key) = self.keys.find(unverified.key_id.as_deref(), unverified.algorithm) else {
-            return Err(Fault::Invalid("the token is not signed with the key of this edge"));
+    pub(crate) fn verify(&self, token: &str) -> Result<Arc<Claims>, Fault> {
+        let claims = match self.verified.claims(token, 0) {
+            Some(claims) => claims,
+            None => self.signed_claims(token)?,
         };
-        let claims = unverified.verify(key)?;
         let now = self.clock.now();
         claims.check(&Expected { issuer: &self.issuer, audience: &self.resource, now })?;
         let family = claims.text("jti").and_then(family_of).ok_or(Fault::Invalid("the token has no id"))?;
         if self.grants().is_revoked(&family) {
             return Err(Fault::Invalid("the token was revoked"));
         }
+        Ok(claims)
+    }
+
+    /// The claims of a token that our key signed.
+    fn signed_claims(&self, token: &str) -> Result<Arc<Claims>, Fault> {
+        let unverified = Unverified::read(token)?;
+        let Found::Key(key) = self.keys.find(unverified.key_id.as_deref(), unverified.algorithm) else {
+            return Err(Fault::Invalid("the token is not signed with the key of this edge"));
+        };
+        let claims = Arc::new(unverified.verify(key)?);
+        // Our key never changes while the process lives.
+        self.verified.remember(token, 0, &claims);
         Ok(claims)
     }
 

@@ -45,6 +45,8 @@ enum Source {
 #[derive(Default)]
 struct State {
     keys: Option<Arc<KeySet>>,
+    /// How often they were read; what was verified with others is not believed any more.
+    generation: u64,
     /// When `keys` were last confirmed, in Unix seconds.
     confirmed: u64,
     /// When the last attempt began, in Unix seconds.
@@ -71,20 +73,31 @@ impl Jwks {
                 let keys = read_file(&path)
                     .map_err(|why| AuthError::Keys { from: path.display().to_string(), why })?;
                 let now = clock.now();
-                state = State { keys: Some(Arc::new(keys)), confirmed: now, tried: None };
+                state = State { keys: Some(Arc::new(keys)), generation: 1, confirmed: now, tried: None };
                 Source::File(path)
             }
         };
         Ok(Arc::new(Jwks { source, clock, state: RwLock::new(state), fetching: tokio::sync::Mutex::new(()) }))
     }
 
-    /// The key that decides about a token with this header.
-    pub(super) async fn key(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Result<Key, Fault> {
-        if let Some(keys) = self.usable() {
+    /// The generation of the keys in use, while they may be used.
+    pub(super) fn generation(self: &Arc<Self>) -> Option<u64> {
+        let (_, generation) = self.usable()?;
+        self.refresh_when_old();
+        Some(generation)
+    }
+
+    /// The key that decides about a token with this header, and the generation that it belongs to.
+    pub(super) async fn key(
+        self: &Arc<Self>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<(Key, u64), Fault> {
+        if let Some((keys, generation)) = self.usable() {
             match keys.find(id, algorithm) {
                 Found::Key(key) => {
                     self.refresh_when_old();
-                    return Ok(key.clone());
+                    return Ok((key.clone(), generation));
                 }
                 Found::OtherAlgorithm => {
                     return Err(Fault::Invalid("the token's algorithm is not that of the key it names"));
@@ -93,9 +106,9 @@ impl Jwks {
             }
         }
         self.refresh().await;
-        let keys = self.usable().ok_or(Fault::KeysUnavailable)?;
+        let (keys, generation) = self.usable().ok_or(Fault::KeysUnavailable)?;
         match keys.find(id, algorithm) {
-            Found::Key(key) => Ok(key.clone()),
+            Found::Key(key) => Ok((key.clone(), generation)),
             Found::OtherAlgorithm => {
                 Err(Fault::Invalid("the token's algorithm is not that of the key it names"))
             }
@@ -103,9 +116,11 @@ impl Jwks {
         }
     }
 
-    fn usable(&self) -> Option<Arc<KeySet>> {
+    fn usable(&self) -> Option<(Arc<KeySet>, u64)> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.keys.clone().filter(|_| self.clock.now().saturating_sub(state.confirmed) <= STALE)
+        let keys =
+            state.keys.clone().filter(|_| self.clock.now().saturating_sub(state.confirmed) <= STALE)?;
+        Some((keys, state.generation))
     }
 
     /// Confirms keys that are getting old, without letting the request wait for it.
@@ -140,6 +155,7 @@ impl Jwks {
             Ok(keys) => {
                 let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
                 state.keys = Some(Arc::new(keys));
+                state.generation += 1;
                 state.confirmed = self.clock.now();
             }
             Err(why) => tracing::warn!(from = %self.name(), why, "the issuer's keys could not be read"),

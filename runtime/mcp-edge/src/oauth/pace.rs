@@ -2,11 +2,12 @@
 //! broken or hostile client from turning the edge into its signature oven.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::ConnectInfo;
 use axum::http::Extensions;
+
+use crate::router::Peer;
 
 /// Failures within one window.
 const MOST_FAILURES: u32 = 30;
@@ -46,7 +47,7 @@ impl Pace {
     }
 }
 
-/// The address of a request's sender, where the server that accepted it said so.
+/// The address of a request's sender, where the edge that accepted it said so.
 pub(super) fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+    extensions.get::<Peer>().map(|peer| peer.0)
 }
