@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use chio_config::{ServerConfig, ServerOwner};
+use chio_mcp::http::HttpEndpoint;
 use chio_mcp::servers::{Launch, Owner, ServerSettings};
 use url::Url;
 
@@ -27,7 +28,7 @@ pub(super) fn of_command(
 pub(super) fn of_url(url: &Url, id: Option<&str>, owner: Owner) -> Result<ServerSettings, Failure> {
     let host = url.host_str().unwrap_or_default().to_owned();
     let id = wrap::name(Some(id.unwrap_or(&host)), &[])?;
-    Err(Failure::new(format_args!("{id} {owner:?}: not yet")))
+    Ok(ServerSettings { id, launch: Launch::Http(HttpEndpoint::new(url.clone(), &[])?), owner })
 }
 
 /// A server of `chio.yaml`.
@@ -37,8 +38,9 @@ pub(super) fn of_config(server: &ServerConfig) -> Result<ServerSettings, Failure
     let launch = match &server.url {
         Some(text) => {
             let url = text.parse().doing(format_args!("reading the URL {text:?} of the server {id}"))?;
-            let _: Url = url;
-            return Err(Failure::new("not yet"));
+            let headers: Vec<(String, String)> = server.headers.clone().into_iter().collect();
+            let endpoint = HttpEndpoint::new(url, &headers);
+            Launch::Http(endpoint.doing(format_args!("reading the server {id}"))?)
         }
         None => {
             let words: Vec<OsString> = server.command.iter().map(OsString::from).collect();
