@@ -74,6 +74,21 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// The response that ends the handling of a request early.
+pub(crate) struct Away(Box<Response>);
+
+impl Away {
+    pub(crate) fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl<R: IntoResponse> From<R> for Away {
+    fn from(response: R) -> Self {
+        Self(Box::new(response.into_response()))
+    }
+}
+
 /// A response whose body is JSON.
 pub(crate) fn json_response(status: StatusCode, body: Body) -> Response {
     (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()

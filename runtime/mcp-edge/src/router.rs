@@ -48,7 +48,7 @@ use crate::auth::Authentication;
 use crate::config::EdgeConfig;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::refusal::Refusal;
+use crate::refusal::{Away, Refusal};
 use crate::sessions::Registry;
 
 use body::Reading;
@@ -101,10 +101,10 @@ impl Edge {
     }
 
     /// Who sent a request with these headers.
-    pub(crate) async fn identify(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Identity>, Response> {
+    pub(crate) async fn identify(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Identity>, Away> {
         let limited = |seconds| {
             let text = "too many requests from this address had missing or wrong credentials";
-            Refusal::rate_limited(text, seconds).into_response()
+            Refusal::rate_limited(text, seconds)
         };
         self.rates.look(Kind::Failure, peer.0).map_err(limited)?;
         match self.auth.identify(headers).await {
@@ -115,7 +115,7 @@ impl Edge {
                 let code = failure.code();
                 let mut response = failure.into_response();
                 response.extensions_mut().insert(code);
-                Err(response)
+                Err(response.into())
             }
         }
     }
@@ -175,24 +175,24 @@ async fn mcp(State(edge): State<Arc<Edge>>, Extension(peer): Extension<Peer>, re
     let (head, body) = request.into_parts();
     let identity = match edge.identify(peer, &head.headers).await {
         Ok(identity) => identity,
-        Err(response) => return response,
+        Err(away) => return away.into_response(),
     };
     match head.method {
         Method::POST => post::answer(&edge, peer, &identity, &head.headers, body).await,
         Method::GET => get::answer(&edge, &identity, &head.headers),
         Method::DELETE => delete(&edge, &identity, &head.headers),
-        _ => Err(method_not_allowed("GET, POST, DELETE").into_response()),
+        _ => Err(method_not_allowed("GET, POST, DELETE").into()),
     }
-    .unwrap_or_else(|refused| refused)
+    .unwrap_or_else(Away::into_response)
 }
 
-fn delete(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Response, Response> {
+fn delete(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Response, Away> {
     let session = session::find(edge, identity, headers, None)?;
     session::authorize(edge, identity, "")?;
     if edge.registry.end(&session, crate::sessions::State::Deleted) {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
-        Err(session::not_found(None).into_response())
+        Err(session::not_found(None).into())
     }
 }
 
@@ -204,7 +204,7 @@ async fn nothing_here(
     match edge.identify(peer, request.headers()).await {
         Ok(_) => Refusal::new(ErrorCode::MethodNotFound, "there is nothing at this path; MCP is at /mcp")
             .into_response(),
-        Err(response) => response,
+        Err(away) => away.into_response(),
     }
 }
 

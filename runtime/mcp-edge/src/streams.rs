@@ -22,6 +22,9 @@ mod log;
 mod stream;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use body::{Reading, answer_body};
 pub(crate) use event::sequence_of;
 pub(crate) use log::{Bounds, Connection, EventLog, First, Holding, NotOpened};

@@ -10,11 +10,11 @@ use chio_policy::Identity;
 use chio_spec::ErrorCode;
 
 use super::{Edge, accept, header, session};
-use crate::refusal::Refusal;
+use crate::refusal::{Away, Refusal};
 use crate::streams::{Reading, sequence_of};
 
-pub(super) fn answer(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Response, Response> {
-    accept::get(headers).map_err(IntoResponse::into_response)?;
+pub(super) fn answer(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Response, Away> {
+    accept::get(headers)?;
     let session = session::find(edge, identity, headers, None)?;
     session::authorize(edge, identity, "")?;
     let mut resumes = headers.get_all(header::LAST_EVENT_ID).iter();
@@ -22,7 +22,7 @@ pub(super) fn answer(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> R
         None => {
             let connection = session.streams.lock().listen(session.reads_priming).map_err(|_| {
                 let text = "an MCP GET notification stream is already active for this session";
-                Refusal::new(ErrorCode::StreamConflict, text).into_response()
+                Refusal::new(ErrorCode::StreamConflict, text)
             })?;
             (connection, "get_sse_live")
         }
@@ -32,7 +32,7 @@ pub(super) fn answer(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> R
             let connection = sequence.and_then(|sequence| session.streams.lock().resume(sequence).ok());
             let connection = connection.ok_or_else(|| {
                 let text = "Last-Event-ID is no event of this session that can still be resumed from";
-                Refusal::new(ErrorCode::ReplayOutOfWindow, text).into_response()
+                Refusal::new(ErrorCode::ReplayOutOfWindow, text)
             })?;
             (connection, "get_sse_replay")
         }

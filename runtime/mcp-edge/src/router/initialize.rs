@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chio_json::Json;
 use chio_mcp::jsonrpc::{Id, Members, Message, Request};
 use chio_policy::Identity;
@@ -13,7 +13,7 @@ use chio_spec::ErrorCode;
 use super::rates::Kind;
 use super::{Edge, Peer, get, header, session};
 use crate::metrics::Outcome;
-use crate::refusal::{Refusal, json_response};
+use crate::refusal::{Away, Refusal, json_response};
 use crate::sessions::{NotAdmitted, Registry, Session};
 
 pub(super) const METHOD: &str = "initialize";
@@ -28,32 +28,32 @@ pub(super) async fn answer(
     identity: &Arc<Identity>,
     headers: &HeaderMap,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Away> {
     let id = request.id.clone();
     if headers.contains_key(header::SESSION_ID) {
         let text = "initialize request must not include MCP-Session-Id";
-        return Err(Refusal::new(ErrorCode::SessionHeaderInvalid, text).to(Some(&id)).into_response());
+        return Err(Refusal::new(ErrorCode::SessionHeaderInvalid, text).to(Some(&id)).into());
     }
     session::authorize(edge, identity, METHOD)?;
     edge.rates.count(Kind::Session, peer.0).map_err(|seconds| {
         let text = "this address opens more sessions than it may";
-        Refusal::rate_limited(text, seconds).to(Some(&id)).into_response()
+        Refusal::rate_limited(text, seconds).to(Some(&id))
     })?;
     let reads_priming = client_name(&request).is_none_or(|name| name != NO_PRIMING);
-    let session = edge.registry.open(Arc::clone(identity), reads_priming).map_err(|not_admitted| {
+    let session = edge.registry.open(identity, reads_priming).map_err(|not_admitted| {
         edge.metrics.request(METHOD, Outcome::Refused);
-        refuse(not_admitted, &id).into_response()
+        refuse(not_admitted, &id)
     })?;
     let opening = Opening { registry: Arc::clone(&edge.registry), session, kept: false };
     initialize(edge, opening, request).await
 }
 
-async fn initialize(edge: &Edge, opening: Opening, request: Request) -> Result<Response, Response> {
+async fn initialize(edge: &Edge, opening: Opening, request: Request) -> Result<Response, Away> {
     let id = request.id.clone();
     let failed = || {
         edge.metrics.request(METHOD, Outcome::Failed);
         let text = "the session ended before it was initialized";
-        Refusal::answer(ErrorCode::InternalError, &id, text).into_response()
+        Refusal::answer(ErrorCode::InternalError, &id, text)
     };
     let reading = opening.session.request(request, false).await.map_err(|_| failed())?;
     // However long it takes: a status must be sent first, and it depends on the outcome.

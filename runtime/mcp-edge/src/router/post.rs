@@ -11,7 +11,7 @@ use chio_spec::ErrorCode;
 
 use super::{Edge, Peer, accept, capability, get, header, initialize, session};
 use crate::metrics::Outcome;
-use crate::refusal::{Refusal, json_response};
+use crate::refusal::{Away, Refusal, json_response};
 use crate::sessions::Refused;
 use crate::streams::{First, answer_body};
 
@@ -21,10 +21,10 @@ pub(super) async fn answer(
     identity: &Arc<Identity>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, Response> {
-    accept::post(headers).map_err(IntoResponse::into_response)?;
-    accept::content(headers).map_err(IntoResponse::into_response)?;
-    let body = edge.reading.read(headers, body).await.map_err(IntoResponse::into_response)?;
+) -> Result<Response, Away> {
+    accept::post(headers)?;
+    accept::content(headers)?;
+    let body = edge.reading.read(headers, body).await?;
     let message = match std::str::from_utf8(&body.bytes) {
         Ok(text) => Message::parse(text),
         Err(_) => Err(Malformed::NotJson("the body is not UTF-8".to_owned())),
@@ -36,7 +36,7 @@ pub(super) async fn answer(
         }
         Message::Notification(notification) if notification.method == initialize::METHOD => {
             let text = "initialize must be a JSON-RPC request with an id";
-            Err(Refusal::new(ErrorCode::InvalidRequestShape, text).into_response())
+            Err(Refusal::new(ErrorCode::InvalidRequestShape, text).into())
         }
         Message::Request(request) => pass_on(edge, identity, headers, request).await,
         message => {
@@ -48,7 +48,7 @@ pub(super) async fn answer(
             session::authorize(edge, identity, method)?;
             edge.metrics.request(method, Outcome::Accepted);
             let told = session.tell(message).await;
-            told.map_err(|_| session::not_found(None).into_response())?;
+            told.map_err(|_| session::not_found(None))?;
             Ok((StatusCode::ACCEPTED, mode("post_notification_accepted")).into_response())
         }
     }
@@ -59,15 +59,15 @@ async fn pass_on(
     identity: &Identity,
     headers: &HeaderMap,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Away> {
     let id = request.id.clone();
     let method = request.method.clone();
     let session = session::find(edge, identity, headers, Some(&id))?;
     session::authorize(edge, identity, &method)?;
-    let request = capability::splice(headers, request).map_err(IntoResponse::into_response)?;
+    let request = capability::splice(headers, request)?;
     let reading = session.request(request, session.reads_priming).await.map_err(|refused| {
         edge.metrics.request(&method, Outcome::Refused);
-        not_taken(refused, &id).into_response()
+        not_taken(refused, &id)
     })?;
     let first = tokio::time::timeout(edge.config.answer_delay, reading.first()).await;
     match first {
@@ -79,7 +79,7 @@ async fn pass_on(
         }
         Ok(First::Nothing) if !session.life().state.serves() => {
             edge.metrics.request(&method, Outcome::Refused);
-            Err(session::not_found(Some(&id)).into_response())
+            Err(session::not_found(Some(&id)).into())
         }
         // A cancelled request has a stream without an answer.
         Ok(First::Other | First::Nothing) | Err(_) => {

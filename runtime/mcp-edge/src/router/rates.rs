@@ -149,7 +149,7 @@ mod tests {
         }
         rates.count(Kind::Request, one).unwrap();
         assert!(rates.look(Kind::Request, one).is_err());
-        let unlimited = super::tests::rates(0);
+        let unlimited = Rates::new(&Limits { requests_per_minute: 0, ..Limits::default() });
         for _ in 0..10 {
             unlimited.count(Kind::Request, one).unwrap();
         }
@@ -161,7 +161,7 @@ mod tests {
         for bits in 0..u32::try_from(MOST_ADDRESSES).unwrap() {
             rates.count(Kind::Request, IpAddr::from(Ipv4Addr::from_bits(bits))).unwrap();
         }
-        let newcomer = |bits| IpAddr::from(Ipv4Addr::from_bits(0xff00_0000 + bits));
+        let newcomer = |bits| IpAddr::from(Ipv4Addr::from_bits(0xff00_0000_u32 + bits));
         rates.count(Kind::Request, newcomer(1)).unwrap();
         assert!(rates.count(Kind::Request, newcomer(2)).is_err());
         assert_eq!(rates.table.lock().unwrap().rows.len(), MOST_ADDRESSES);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use chio_mcp::jsonrpc::Id;
 use chio_policy::Identity;
 use chio_spec::ErrorCode;
 
 use super::{Edge, header};
-use crate::refusal::Refusal;
+use crate::refusal::{Away, Refusal};
 use crate::sessions::Session;
 
 /// The session that a request names, if its caller may use it. `id`: of the request, for the refusal.
@@ -18,17 +18,17 @@ pub(super) fn find(
     identity: &Identity,
     headers: &HeaderMap,
     id: Option<&Id>,
-) -> Result<Arc<Session>, Response> {
-    lookup(edge, identity, headers).map_err(|refusal| refusal.to(id).into_response())
+) -> Result<Arc<Session>, Away> {
+    lookup(edge, identity, headers).map_err(|refusal| refusal.to(id).into())
 }
 
 /// Whether the scopes of the caller's token cover a method. GET and DELETE have none; they need what any method needs.
-pub(super) fn authorize(edge: &Edge, identity: &Identity, method: &str) -> Result<(), Response> {
+pub(super) fn authorize(edge: &Edge, identity: &Identity, method: &str) -> Result<(), Away> {
     edge.auth.authorize(identity, method).map_err(|failure| {
         let code = failure.code();
         let mut response = failure.into_response();
         response.extensions_mut().insert(code);
-        response
+        response.into()
     })
 }
 

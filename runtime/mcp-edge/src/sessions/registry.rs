@@ -73,7 +73,7 @@ impl Registry {
     /// Opens a session for a caller.
     pub(crate) fn open(
         self: &Arc<Self>,
-        identity: Arc<Identity>,
+        identity: &Arc<Identity>,
         reads_priming: bool,
     ) -> Result<Arc<Session>, NotAdmitted> {
         self.make_room()?;
@@ -85,10 +85,10 @@ impl Registry {
             .into();
         let (channel, arrivals, departures) = Channel::new(self.limits.buffered_bytes);
         let streams = Streams::new(&id, self.bounds());
-        let session = Session::new(Arc::clone(&id), Arc::clone(&identity), reads_priming, streams, arrivals);
+        let session = Session::new(Arc::clone(&id), Arc::clone(identity), reads_priming, streams, arrivals);
         let session = Arc::new(session);
         let serving =
-            self.host.open(&identity, &id, channel, session.stop.clone()).map_err(NotAdmitted::Refused)?;
+            self.host.open(identity, &id, channel, session.stop.clone()).map_err(NotAdmitted::Refused)?;
         {
             let mut sessions = self.lock();
             if sessions.closing {
