@@ -1,6 +1,6 @@
 //! The log itself: a data structure without tasks or timers of its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -109,6 +109,8 @@ pub(crate) struct EventLog {
     lanes: Lanes,
     in_flight: HashMap<Id, u64>,
     window: Window,
+    /// Of streams that are over and not quite out of the window, the last event that left it.
+    evicted: BTreeMap<u64, u64>,
     pending_bytes: usize,
     notification_bytes: usize,
     dropped: u64,
@@ -127,6 +129,7 @@ impl EventLog {
             lanes: Lanes::default(),
             in_flight: HashMap::new(),
             window: Window::new(bounds.replay_events, bounds.replay_bytes),
+            evicted: BTreeMap::new(),
             pending_bytes: 0,
             notification_bytes: 0,
             dropped: 0,
@@ -201,8 +204,13 @@ impl EventLog {
             self.confirm(number);
         }
         let evicted = || {
+            // While a request is in flight, its answer matters more than what may be missing before it. Once it is
+            // over, nothing may be missing.
             let mut requests = self.lanes.requests().iter();
-            requests.find(|(_, stream)| stream.was_evicted(sequence)).map(|(number, _)| *number)
+            let in_flight =
+                requests.find(|(_, stream)| stream.was_evicted(sequence)).map(|(number, _)| *number);
+            let over = || self.evicted.iter().find(|(_, last)| **last == sequence).map(|(number, _)| *number);
+            in_flight.or_else(over)
         };
         let number =
             waiting.or_else(|| self.window.stream_of(sequence)).or_else(evicted).ok_or(OutOfWindow)?;
@@ -475,14 +483,21 @@ impl EventLog {
             Content::Message { departure, .. } => departure.text.into(),
         };
         for left in self.window.keep(Delivered { sequence, stream: number, text }) {
-            if left.stream != Lanes::UNRELATED
-                && let Some(stream) = self.lanes.get(left.stream)
-            {
-                stream.remember_evicted(left.sequence);
+            match self.lanes.get(left.stream) {
+                Some(stream) if left.stream != Lanes::UNRELATED => stream.remember_evicted(left.sequence),
+                _ if self.window.holds(left.stream) => {
+                    self.evicted.insert(left.stream, left.sequence);
+                }
+                _ => {
+                    self.evicted.remove(&left.stream);
+                }
             }
         }
-        if over {
-            self.remove(number);
+        if over
+            && let Some(last) = self.remove(number).and_then(|stream| stream.last_evicted())
+            && self.window.holds(number)
+        {
+            self.evicted.insert(number, last);
         }
     }
 

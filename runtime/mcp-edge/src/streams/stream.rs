@@ -90,6 +90,11 @@ impl Stream {
         }
     }
 
+    /// The last of its events that has left the window.
+    pub(super) fn last_evicted(&self) -> Option<u64> {
+        self.evicted.last().map(|(_, last)| *last)
+    }
+
     pub(super) fn was_evicted(&self, sequence: u64) -> bool {
         self.evicted.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
     }

@@ -352,7 +352,34 @@ fn the_window_is_bounded_in_bytes_but_keeps_the_newest_event() {
     bench.push(jsonrpc::result_text(&id, &format!("\"{}\"", "x".repeat(9000))), Route::Answer(id));
     let (events, _) = bench.drain(&mut connection);
     assert!(bench.log.resume(events[1].0).is_ok());
+    // The priming event has left the window, but nothing after it has.
+    let mut resumed = bench.log.resume(events[0].0).unwrap();
+    assert_eq!(bench.drain(&mut resumed), (events[1..].to_vec(), true));
+}
+
+#[test]
+fn a_stream_that_is_over_is_replayed_whole_or_not_at_all() {
+    let mut bench = Bench::new(BOUNDS);
+    let mut connection = bench.open(1);
+    for what in ["a", "b", "c", "d"] {
+        bench.tell(1, what);
+    }
+    bench.answer(1);
+    // Six events, of which four are retained: the second is the last one that left.
+    let (events, _) = bench.drain(&mut connection);
     assert_eq!(bench.log.resume(events[0].0).unwrap_err(), OutOfWindow);
+    for at in 1..6 {
+        let mut resumed = bench.log.resume(events[at].0).unwrap();
+        assert_eq!(bench.drain(&mut resumed), (events[at + 1..].to_vec(), true));
+    }
+    for id in 2..4 {
+        let mut other = bench.open(id);
+        bench.answer(id);
+        bench.drain(&mut other);
+    }
+    for (sequence, _) in events {
+        assert_eq!(bench.log.resume(sequence).unwrap_err(), OutOfWindow);
+    }
 }
 
 #[test]

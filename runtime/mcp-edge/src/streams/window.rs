@@ -41,6 +41,11 @@ impl Window {
         left
     }
 
+    /// Whether an event of a stream is still here.
+    pub(super) fn holds(&self, stream: u64) -> bool {
+        self.events.iter().any(|event| event.stream == stream)
+    }
+
     /// The stream of an event that is still here.
     pub(super) fn stream_of(&self, sequence: u64) -> Option<u64> {
         self.events.iter().find(|event| event.sequence == sequence).map(|event| event.stream)
