@@ -502,6 +502,55 @@ async fn a_token_with_two_readings_has_none() {
 }
 
 #[tokio::test]
+async fn every_changed_character_of_a_token_is_noticed() {
+    let signer = Signer::ed(1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, json!({"keys": [signer.jwk("k1"), rsa_jwk("rsa"), ec_jwk("ec")]}).to_string())
+        .unwrap();
+    let clock = Hands::new();
+    let auth = Authentication::new(AuthConfig {
+        public_url: "http://127.0.0.1:1".to_owned(),
+        listen: vec!["127.0.0.1:1".parse().unwrap()],
+        method: Method::Jwt(JwtConfig {
+            issuer: "https://issuer.example.org".to_owned(),
+            audience: None,
+            jwks: JwksSource::File(path),
+        }),
+        clock: clock.clone(),
+    })
+    .unwrap();
+    let claims = json!({
+        "iss": "https://issuer.example.org", "sub": "s", "aud": "http://127.0.0.1:1/mcp", "exp": clock.now() + 99,
+    });
+    let identify = async |token: &str| {
+        let mut headers = axum::http::HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        auth.identify(&headers).await
+    };
+    // Verifying without optimisation is slow for the last two, so only some positions are tried.
+    for (signer, alg, kid, step) in [
+        (signer, "EdDSA", "k1", 1),
+        (Signer::ec(), "ES256", "ec", 11),
+        (Signer::rsa(Algorithm::RS256), "RS256", "rsa", 29),
+    ] {
+        let token = signer.token(&json!({"alg": alg, "kid": kid}), &claims);
+        assert!(identify(&token).await.is_ok());
+        for position in (0..token.len()).step_by(step) {
+            for other in ["A", "-", "."] {
+                if &token[position..=position] != other {
+                    let changed = format!("{}{other}{}", &token[..position], &token[position + 1..]);
+                    assert!(identify(&changed).await.is_err(), "{alg}: {other} at {position}");
+                }
+            }
+            let shortened = format!("{}{}", &token[..position], &token[position + 1..]);
+            assert!(identify(&shortened).await.is_err(), "{alg}: nothing at {position}");
+        }
+        assert!(identify(&token).await.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn rotated_keys_are_found_and_withdrawn_keys_end() {
     let world = world().await;
     let old = world.token(&world.with("exp", json!(world.edge.clock.now() + 100_000)));
