@@ -73,7 +73,7 @@ enum Behind {
     /// Somebody else.
     Elsewhere,
     /// A process that we started.
-    Process(Wrapped),
+    Process(Box<Wrapped>),
     /// A server that somebody else started.
     Http(Connection),
 }
@@ -107,7 +107,7 @@ impl Upstream {
         let process = command.spawn()?;
         let (channel, pumps) = stdio::attach(process.stdout, process.stdin, Side::Server);
         let mut upstream = Self::connect(channel);
-        upstream.behind = Behind::Process(Wrapped::new(command, process.handle, pumps));
+        upstream.behind = Behind::Process(Box::new(Wrapped::new(command, process.handle, pumps)));
         Ok(upstream)
     }
 

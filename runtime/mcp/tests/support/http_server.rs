@@ -23,10 +23,12 @@ pub struct HttpServer {
     pub stop: CancellationToken,
 }
 
+/// Method or `answer`, session id, protocol version and Authorization of a POST.
+pub type Posted = (String, Option<String>, Option<String>, Option<String>);
+
 #[derive(Default)]
 pub struct Seen {
-    /// Method or `answer`, session id, protocol version, Authorization of every POST, in order.
-    pub posts: Mutex<Vec<(String, Option<String>, Option<String>, Option<String>)>>,
+    pub posts: Mutex<Vec<Posted>>,
     pub resumed: Mutex<Vec<String>>,
     pub deleted: Mutex<Vec<String>>,
     pub sessions: Mutex<HashSet<String>>,
