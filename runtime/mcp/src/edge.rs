@@ -46,6 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use chio_json::PublicKeyHex;
 use chio_kernel::{CallerSession, Kernel, LocalAuthority};
@@ -135,6 +136,8 @@ pub struct Edge {
     log_level: LogLevel,
     tasks: TaskBook,
     elicitations: Elicitations,
+    /// What servers are asking the client.
+    asked: TaskTracker,
     /// Fires when the session ends.
     over: CancellationToken,
 }
@@ -200,7 +203,9 @@ impl Edge {
         if left > 0 {
             tracing::warn!(left, "answers could not be delivered; the log shows what became of the calls");
         }
-        if tokio::time::timeout(MERCY, tasks).await.is_err() {
+        edge.asked.close();
+        let background = async { tokio::join!(tasks, edge.asked.wait()) };
+        if tokio::time::timeout(MERCY, background).await.is_err() {
             tracing::warn!("tasks are still ending; the log shows what became of them");
         }
         servers.close().await;
@@ -226,6 +231,7 @@ impl Edge {
             catalogue: Catalogue::new(),
             log_level: LogLevel::default(),
             elicitations: Elicitations::default(),
+            asked: TaskTracker::new(),
             over: CancellationToken::new(),
         })
     }

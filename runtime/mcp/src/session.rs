@@ -145,8 +145,13 @@ impl Session {
         let RequestOptions { timeout, cancelled, progress, route, not_cancellable } = options;
         let wants_progress = progress.is_some();
         let (id, answered) = self.shared.pending.enter(self.shared.limits.waiting, progress)?;
-        let guard =
-            Waiting { session: self, id, sent: AtomicBool::new(false), cancellable: !not_cancellable };
+        let guard = Waiting {
+            session: self,
+            id,
+            sent: AtomicBool::new(false),
+            route: route.clone(),
+            cancellable: !not_cancellable,
+        };
         let with_token = if wants_progress { Some(set_progress_token(params, id)?) } else { None };
         let params = with_token.as_deref().or(params.map(Json::get));
         let text = jsonrpc::request_text(&Id::number(id), method, params);
@@ -420,6 +425,8 @@ struct Waiting<'a> {
     session: &'a Session,
     id: u64,
     sent: AtomicBool,
+    /// Where the request went, and so its withdrawal.
+    route: Route,
     cancellable: bool,
 }
 
@@ -428,7 +435,7 @@ impl Waiting<'_> {
         let was_waiting = self.session.shared.pending.forget(self.id);
         if was_waiting && self.sent.load(Ordering::Relaxed) && self.cancellable {
             let text = jsonrpc::notification_text(CANCELLED, Some(&cancelled_params(self.id, reason)));
-            let _ = self.session.offer(text, Route::Unrelated);
+            let _ = self.session.offer(text, self.route.clone());
         }
     }
 }

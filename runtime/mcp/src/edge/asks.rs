@@ -78,6 +78,7 @@ impl Elicitations {
 impl Edge {
     /// Answers a request of a server.
     pub(super) async fn asked(&self, server: &ServerId, request: &Incoming) -> Result<Json, ErrorObject> {
+        let _asked = self.asked.token();
         let method = request.method.as_str();
         let member = self.settings.servers.get(server).ok_or_else(|| not_here(method))?;
         let known = CLIENT_REQUESTS.iter().any(|(known, ..)| *known == method);
@@ -97,7 +98,7 @@ impl Edge {
         // The client was not told that it could be asked for tasks, so it is asked for a plain answer.
         action.retain(|key| key != "_meta" && key != "task");
         let arguments = action.to_json().map_err(|error| invalid(&error.to_string()))?;
-        let meta = AskMeta::of(self, member, &params)?;
+        let meta = AskMeta::of(self, member, &params).await?;
         let _asking = meta.task.as_deref().and_then(|task| self.tasks.asking(task));
         let route = match &meta.task {
             Some(task) => self.tasks.route(task),
@@ -135,6 +136,8 @@ impl Edge {
             .authority
             .capability_for(&target, member.id(), &settings.kernel)
             .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
+        // Whoever asked may withdraw it, and the session may end.
+        let cancel = request.cancelled.token().child_token();
         let call = CallRequest {
             request_id: request.id.json().to_owned(),
             surface: settings.surface,
@@ -151,9 +154,17 @@ impl Edge {
             // People answer these. The call that asks has a limit of its own.
             patience: Patience::Task,
             model: None,
-            cancel: request.cancelled.token().clone(),
+            cancel: cancel.clone(),
         };
-        let outcome = settings.kernel.call(call).await;
+        let ends = async {
+            self.over.cancelled().await;
+            cancel.cancel();
+            std::future::pending().await
+        };
+        let outcome = tokio::select! {
+            outcome = settings.kernel.call(call) => outcome,
+            never = ends => never,
+        };
         Ok((outcome, relay.refusal().cloned()))
     }
 
@@ -232,11 +243,11 @@ struct AskMeta {
 }
 
 impl AskMeta {
-    fn of(edge: &Edge, member: &Member, params: &Params<'_>) -> Result<Self, ErrorObject> {
+    async fn of(edge: &Edge, member: &Member, params: &Params<'_>) -> Result<Self, ErrorObject> {
         let meta = params.members.get("_meta").unwrap_or("{}");
         let mut meta = Members::parse(meta).map_err(|error| invalid(&format!("`_meta`: {error}")))?;
         let task = match meta.remove(RELATED_TASK) {
-            Some(theirs) => edge.tasks.ours(member.id(), &theirs),
+            Some(theirs) => edge.tasks.learnt(member.id(), &theirs).await,
             // A server without tasks of its own does not say that it works on one of ours.
             None if edge.in_flight.route(member.id()) == Route::Unrelated => {
                 edge.tasks.only_one_with(member.id())

@@ -140,14 +140,14 @@ impl Edge {
     pub(super) async fn govern(&self, call: Call<'_>) -> Result<Called, ErrorObject> {
         let settings = &self.settings;
         let Call { request_id, member, target, arguments, meta, following, patience, cancel } = call;
-        let (for_server, relay, unavailable) = match self.upstream(member).await {
-            Ok(upstream) => {
-                let followed = member.follow(upstream, Some(&meta.forward), following);
-                let (for_server, relay) = followed.map_err(upstream_error)?;
-                (Some(for_server), Some(relay), None)
+        let (followed, unavailable) = match self.upstream(member).await {
+            Ok(upstream) => (member.follow(upstream, Some(&meta.forward), following), None),
+            Err(error) => {
+                let unavailable = upstream_error(error.clone());
+                (member.wrapped().follow_failure(error, Some(&meta.forward)), Some(unavailable))
             }
-            Err(error) => (None, None, Some(upstream_error(error))),
         };
+        let (for_server, relay) = followed.map_err(upstream_error)?;
         let (caller, capability, ancestors, dpop_proof) = match meta.presented.as_deref() {
             Some(presented) => (
                 Arc::clone(&self.presenting),
@@ -173,7 +173,7 @@ impl Edge {
             server_id: member.id().clone(),
             target,
             arguments,
-            meta: for_server,
+            meta: Some(for_server),
             result_limit: RESULT_LIMIT,
             chunks: None,
             patience,
@@ -181,7 +181,7 @@ impl Edge {
             cancel,
         };
         let outcome = settings.kernel.call(call).await;
-        let refusal = relay.as_ref().and_then(|relay| relay.refusal()).cloned();
+        let refusal = relay.refusal().cloned();
         if let Some(refusal) = &refusal {
             self.elicitations.give_required(member.id(), refusal);
         }

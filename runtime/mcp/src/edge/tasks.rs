@@ -10,6 +10,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,9 @@ use crate::session::{Cancellation, Incoming, ProgressSink, Session};
 use crate::upstream::Upstream;
 
 use table::{Asking, Made, Status, TaskOutcome, Tasks};
+
+/// How often it is looked for a server's id that is just being learnt.
+const LEARNING: u32 = 50;
 
 const STATUS: &str = "notifications/tasks/status";
 
@@ -92,6 +96,19 @@ impl TaskBook {
         let theirs = Members::parse(related).ok()?.string("taskId")?;
         let known = self.theirs.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(server.clone(), theirs)).cloned()
+    }
+
+    /// The same for a request of the server, which may overtake whoever is learning the server's id for the task.
+    pub(super) async fn learnt(&self, server: &ServerId, related: &str) -> Option<String> {
+        let mut left = LEARNING;
+        loop {
+            let ours = self.ours(server, related);
+            if ours.is_some() || left == 0 || !self.tasks.has_running(server) {
+                return ours;
+            }
+            left -= 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Takes note of what a server calls a task of ours, whenever it tells its state.

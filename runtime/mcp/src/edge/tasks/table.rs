@@ -256,6 +256,11 @@ impl Tasks {
         listener.map_or(Route::Unrelated, |listener| Route::Within(listener.clone()))
     }
 
+    /// Whether a task is running that is with a server.
+    pub(super) fn has_running(&self, server: &ServerId) -> bool {
+        self.lock().by_id.values().any(|task| task.ended.is_none() && task.server == *server)
+    }
+
     /// The only running task that is with a server, if it is the only one.
     pub(super) fn only_one_with(&self, server: &ServerId) -> Option<String> {
         let state = self.lock();
