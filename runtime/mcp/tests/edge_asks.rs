@@ -50,7 +50,10 @@ async fn the_client_is_asked_on_the_stream_of_the_call_and_every_request_has_its
     for (method, params) in [
         ("sampling/createMessage", json!({"messages": [], "maxTokens": 10, "tools": []})),
         ("elicitation/create", json!({"message": "name?", "requestedSchema": {"type": "object"}})),
-        ("elicitation/create", json!({"mode": "url", "url": "https://e", "elicitationId": "e-1", "message": "go"})),
+        (
+            "elicitation/create",
+            json!({"mode": "url", "url": "https://e", "elicitationId": "e-1", "message": "go"}),
+        ),
         ("roots/list", Value::Null),
     ] {
         let id = client.start("tools/call", ask(method, &params)).await;
@@ -106,7 +109,9 @@ async fn a_client_is_asked_only_for_what_it_declared() {
     // The client's own error is the server's to read.
     let id = client.start("tools/call", ask("elicitation/create", &json!({"message": "?"}))).await;
     let (asked, _) = client.told("elicitation/create").await;
-    client.send(json!({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -1, "message": "no", "data": 7}})).await;
+    client
+        .send(json!({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -1, "message": "no", "data": 7}}))
+        .await;
     let answer = client.answer(id).await;
     let refused: Value = serde_json::from_str(text(&answer["result"])).unwrap();
     assert_eq!(refused, json!({"code": -1, "message": "no", "data": 7}));
@@ -165,7 +170,8 @@ async fn a_completed_elicitation_is_told_only_to_the_client_that_was_given_it() 
     assert_eq!(visit["code"], -32042);
     assert_eq!(visit["data"]["elicitations"][0]["elicitationId"], "e-42");
     assert!(visit["data"]["chio.dev/receiptId"].is_string());
-    let complete = |id: &str| json!({"method": "notifications/elicitation/complete", "params": {"elicitationId": id}});
+    let complete =
+        |id: &str| json!({"method": "notifications/elicitation/complete", "params": {"elicitationId": id}});
     for id in ["e-42", "e-43"] {
         client.call("say", complete(id)).await;
         other.call("say", complete(id)).await;

@@ -171,7 +171,8 @@ async fn names_of_several_servers_are_prefixed_only_on_collision() {
 
 #[tokio::test]
 async fn one_servers_failure_fails_no_other() {
-    let broken = Arc::new(Script { name: "broken", tools: vec!["whoami"], broken: true, ..Script::default() });
+    let broken =
+        Arc::new(Script { name: "broken", tools: vec!["whoami"], broken: true, ..Script::default() });
     let well = Script::with_tools("well", &["whoami"]);
     let hall = Hall::open(OPEN, vec![("broken", Owner::Session, broken), ("well", Owner::Session, well)]);
     let mut client = hall.client(json!({})).await;
@@ -286,7 +287,9 @@ async fn the_log_level_reaches_all_servers_also_those_that_start_later() {
     let mut client = hall.client(json!({})).await;
     assert_eq!(client.ask("logging/setLevel", json!({"level": "loud"})).await["error"]["code"], -32602);
     assert_eq!(client.ask("logging/setLevel", json!({"level": "debug"})).await["result"], json!({}));
-    client.call("one__say", json!({"method": "notifications/message", "params": {"level": "info", "data": 1}})).await;
+    client
+        .call("one__say", json!({"method": "notifications/message", "params": {"level": "info", "data": 1}}))
+        .await;
     for script in &scripts {
         assert_eq!(script.seen("logging/setLevel"), [json!({"level": "debug"})], "{}", script.name);
     }
@@ -294,7 +297,8 @@ async fn the_log_level_reaches_all_servers_also_those_that_start_later() {
     let (said, route) = client.told("notifications/message").await;
     assert_eq!(said["params"], json!({"level": "info", "data": 1, "logger": "one"}));
     assert!(matches!(route, Route::Within(_)), "{route:?}");
-    let sub = json!({"method": "notifications/message", "params": {"level": "info", "data": 1, "logger": "sub"}});
+    let sub =
+        json!({"method": "notifications/message", "params": {"level": "info", "data": 1, "logger": "sub"}});
     client.call("two__say", sub).await;
     assert_eq!(client.told("notifications/message").await.0["params"]["logger"], "two/sub");
     client.leave().await;
@@ -302,11 +306,7 @@ async fn the_log_level_reaches_all_servers_also_those_that_start_later() {
 
 fn capability(subject: &SigningKey, server: &str, tools: &[&str]) -> Value {
     let grant = |tool: &&str| {
-        ToolGrant::new(
-            vec![Operation::Invoke],
-            ServerId::new(server).unwrap(),
-            ToolName::new(*tool).unwrap(),
-        )
+        ToolGrant::new(vec![Operation::Invoke], ServerId::new(server).unwrap(), ToolName::new(*tool).unwrap())
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let template = CapabilityTemplate {
@@ -351,7 +351,8 @@ async fn a_presented_capability_counts_instead_of_the_default_and_never_travels_
         let meta = json!({"chio.dev/capability": bad});
         let list = client.ask("tools/list", json!({"_meta": meta})).await["result"]["tools"].clone();
         assert_eq!(list, json!([]));
-        let denied = client.ask("tools/call", json!({"name": "whoami", "_meta": meta})).await["result"].clone();
+        let denied =
+            client.ask("tools/call", json!({"name": "whoami", "_meta": meta})).await["result"].clone();
         assert_eq!(denied["_meta"]["chio.dev/decision"], "deny");
     }
     for meta in [

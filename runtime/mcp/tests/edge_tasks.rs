@@ -38,7 +38,9 @@ async fn begin(client: &mut Client, tool: &str, arguments: Value) -> String {
     let answer = client.ask("tools/call", params).await;
     let task = &answer["result"]["task"];
     assert_eq!((&task["status"], &task["ttl"]), (&json!("working"), &json!(60000)), "{answer}");
-    assert!(task["createdAt"].is_string() && task["lastUpdatedAt"].is_string() && task["pollInterval"].is_u64());
+    assert!(
+        task["createdAt"].is_string() && task["lastUpdatedAt"].is_string() && task["pollInterval"].is_u64()
+    );
     task["taskId"].as_str().unwrap().to_owned()
 }
 
@@ -121,7 +123,10 @@ async fn a_cancelled_task_has_a_cancelled_receipt_and_stays_cancelled() {
     let cancelled = client.ask("tasks/cancel", json!({"taskId": id})).await["result"].clone();
     assert_eq!((&cancelled["taskId"], &cancelled["status"]), (&json!(id), &json!("cancelled")));
     let result = client.answer(waiting).await["result"].clone();
-    assert_eq!((&result["isError"], &result["_meta"]["chio.dev/decision"]), (&json!(true), &json!("cancelled")));
+    assert_eq!(
+        (&result["isError"], &result["_meta"]["chio.dev/decision"]),
+        (&json!(true), &json!("cancelled"))
+    );
     let receipts = hall.receipts().await;
     assert_eq!(receipts.len(), 1);
     assert!(matches!(receipts[0].decision, Decision::Cancelled(_)));
@@ -176,7 +181,8 @@ async fn a_task_of_another_session_is_exactly_an_unknown_one() {
         let id = begin(&mut a, "held", json!({})).await;
         for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
             let foreign = b.ask(method, json!({"taskId": id})).await["error"].clone();
-            let unknown = b.ask(method, json!({"taskId": "0123456789abcdef0123456789abcdef"})).await["error"].clone();
+            let unknown =
+                b.ask(method, json!({"taskId": "0123456789abcdef0123456789abcdef"})).await["error"].clone();
             assert_eq!(foreign["code"], -32602);
             assert_eq!(foreign, unknown, "{method}");
             // The server's own id is no more known.

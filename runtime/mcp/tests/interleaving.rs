@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use hall::{Client, Hall, Script, text};
 
-const STEPS: u64 = 100_000;
+/// Steps of one run; the four of them make 10^5.
+const STEPS: u64 = 25_000;
 
 /// Requests of one session under way at a time.
 const UNDER_WAY: usize = 40;
@@ -82,7 +83,8 @@ impl Side {
                 None => self.answered(&message, &route),
                 Some("notifications/progress") => {
                     let token = message["params"]["progressToken"].as_str().unwrap();
-                    let secret = self.progress.get(token).unwrap_or_else(|| panic!("{}: {message}", self.name));
+                    let secret =
+                        self.progress.get(token).unwrap_or_else(|| panic!("{}: {message}", self.name));
                     assert_eq!(message["params"]["message"], **secret);
                 }
                 Some("notifications/tasks/status") => {
@@ -122,7 +124,10 @@ impl Side {
                 }
             }
             Expected::NoTask => {
-                assert_eq!(message["error"], json!({"code": -32602, "message": "failed to retrieve task: task not found"}));
+                assert_eq!(
+                    message["error"],
+                    json!({"code": -32602, "message": "failed to retrieve task: task not found"})
+                );
             }
             Expected::Empty => assert_eq!(*result, json!({}), "{message}"),
         }
@@ -137,7 +142,26 @@ impl Side {
 }
 
 #[tokio::test]
-async fn two_sessions_on_one_server_never_cross() {
+async fn two_sessions_on_one_server_never_cross_1() {
+    two_sessions_on_one_server(0x00C0_FFEE).await;
+}
+
+#[tokio::test]
+async fn two_sessions_on_one_server_never_cross_2() {
+    two_sessions_on_one_server(0x5EED).await;
+}
+
+#[tokio::test]
+async fn two_sessions_on_one_server_never_cross_3() {
+    two_sessions_on_one_server(0x000A_11CE).await;
+}
+
+#[tokio::test]
+async fn two_sessions_on_one_server_never_cross_4() {
+    two_sessions_on_one_server(0xB0B).await;
+}
+
+async fn two_sessions_on_one_server(seed: u64) {
     let script = Arc::new(Script {
         name: "shared",
         tools: vec!["echo", "progress", "say"],
@@ -160,7 +184,7 @@ async fn two_sessions_on_one_server_never_cross() {
             governed: 0,
         });
     }
-    let mut random = Random(0x00C0_FFEE);
+    let mut random = Random(seed);
     for step in 0..STEPS {
         let this = usize::from(random.below(2) == 1);
         let foreign = sides[1 - this].tasks.last().map(|(id, _)| id.clone());
@@ -182,7 +206,8 @@ async fn two_sessions_on_one_server_never_cross() {
                 side.start("tools/call", params, Expected::Text(secret)).await;
             }
             5 if side.tasks.len() < 400 => {
-                let params = json!({"name": "echo", "arguments": {"secret": secret}, "task": {"ttl": 600_000}});
+                let params =
+                    json!({"name": "echo", "arguments": {"secret": secret}, "task": {"ttl": 600_000}});
                 side.governed += 1;
                 side.start("tools/call", params, Expected::Task(secret)).await;
             }
@@ -218,8 +243,12 @@ async fn two_sessions_on_one_server_never_cross() {
             }
             _ => {
                 // What says not whom it concerns reaches nobody.
-                let method = ["notifications/message", "notifications/tools/list_changed", "notifications/tasks/status",
-                    "notifications/elicitation/complete"][random.below(4) as usize];
+                let method = [
+                    "notifications/message",
+                    "notifications/tools/list_changed",
+                    "notifications/tasks/status",
+                    "notifications/elicitation/complete",
+                ][random.below(4) as usize];
                 let params = json!({"method": method, "params": {"data": secret, "taskId": "theirs-1", "elicitationId": "e"}});
                 side.governed += 1;
                 let params = json!({"name": "say", "arguments": params});

@@ -202,7 +202,8 @@ impl Client {
     pub async fn names(&mut self, method: &str, key: &str) -> Vec<String> {
         let list = self.ask(method, json!({})).await;
         let entries = list["result"][key].as_array().unwrap_or_else(|| panic!("{list}"));
-        let named = |entry: &Value| entry.get("name").or(entry.get("uri")).unwrap().as_str().unwrap().to_owned();
+        let named =
+            |entry: &Value| entry.get("name").or(entry.get("uri")).unwrap().as_str().unwrap().to_owned();
         entries.iter().map(named).collect()
     }
 
@@ -322,7 +323,8 @@ impl Handler for Server {
                     "resources": {"subscribe": true, "listChanged": true}, "prompts": {"listChanged": true},
                 });
                 if script.tasks {
-                    capabilities["tasks"] = json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
+                    capabilities["tasks"] =
+                        json!({"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}});
                 }
                 json!({"protocolVersion": "2025-06-18", "capabilities": capabilities,
                     "serverInfo": {"name": script.name, "version": "1"}, "instructions": "be kind"})
@@ -341,11 +343,17 @@ impl Handler for Server {
             "tools/call" => return self.call_tool(&request, &params).await,
             "tasks/result" | "tasks/cancel" => return self.task(&request.method, &params).await,
             "resources/list" => json!({"resources": named(&script.resources, "uri")}),
-            "resources/templates/list" => json!({"resourceTemplates": named(&script.templates, "uriTemplate")}),
+            "resources/templates/list" => {
+                json!({"resourceTemplates": named(&script.templates, "uriTemplate")})
+            }
             "resources/read" => json!({"contents": [{"uri": params["uri"], "text": script.name}]}),
             "prompts/list" => json!({"prompts": named(&script.prompts, "name")}),
-            "prompts/get" => json!({"messages": [], "description": format!("{} {}", script.name, params["name"])}),
-            "completion/complete" => json!({"completion": {"values": [script.name, params["ref"].to_string()]}}),
+            "prompts/get" => {
+                json!({"messages": [], "description": format!("{} {}", script.name, params["name"])})
+            }
+            "completion/complete" => {
+                json!({"completion": {"values": [script.name, params["ref"].to_string()]}})
+            }
             "resources/subscribe" | "resources/unsubscribe" | "logging/setLevel" => json!({}),
             method => return Err(ErrorObject::new(-32601, format!("no {method}"))),
         };
@@ -358,7 +366,8 @@ impl Handler for Server {
             let (session, script) = (self.session.clone(), Arc::clone(&self.script));
             tokio::spawn(async move {
                 let roots = session.request("roots/list", None, RequestOptions::default()).await;
-                let roots = roots.map_or_else(|error| json!(error.to_string()), |roots| roots.to_value().unwrap());
+                let roots =
+                    roots.map_or_else(|error| json!(error.to_string()), |roots| roots.to_value().unwrap());
                 script.seen.lock().unwrap().push(("answer".to_owned(), roots));
             });
         }
@@ -372,10 +381,14 @@ impl Server {
             return self.run(request.cancelled.token(), params, json!({})).await;
         }
         let id = format!("theirs-{}", self.tasks.lock().unwrap().len());
-        let task = Arc::new(Upstreams { cancelled: CancellationToken::new(), done: tokio::sync::watch::Sender::new(None) });
+        let task = Arc::new(Upstreams {
+            cancelled: CancellationToken::new(),
+            done: tokio::sync::watch::Sender::new(None),
+        });
         self.tasks.lock().unwrap().insert(id.clone(), Arc::clone(&task));
         let me = self.me.get().unwrap().upgrade().unwrap();
-        let (params, meta) = (params.clone(), json!({"io.modelcontextprotocol/related-task": {"taskId": id}}));
+        let (params, meta) =
+            (params.clone(), json!({"io.modelcontextprotocol/related-task": {"taskId": id}}));
         tokio::spawn(async move {
             let outcome = tokio::select! {
                 outcome = me.run(&task.cancelled, &params, meta.clone()) => outcome,
@@ -402,13 +415,20 @@ impl Server {
         Ok(Json::from_value(&done))
     }
 
-    async fn run(&self, cancelled: &CancellationToken, params: &Value, related: Value) -> Result<Json, ErrorObject> {
+    async fn run(
+        &self,
+        cancelled: &CancellationToken,
+        params: &Value,
+        related: Value,
+    ) -> Result<Json, ErrorObject> {
         let arguments = &params["arguments"];
         let result = match params["name"].as_str().unwrap() {
             "whoami" => content(self.script.name),
             "ask" => {
                 let mut ask = arguments["params"].clone();
-                if let (Some(related), true) = (related.as_object().filter(|meta| !meta.is_empty()), ask.is_object()) {
+                if let (Some(related), true) =
+                    (related.as_object().filter(|meta| !meta.is_empty()), ask.is_object())
+                {
                     ask["_meta"] = Value::Object(related.clone());
                 }
                 let ask = Some(ask).filter(Value::is_object).map(|ask| Json::from_value(&ask));
@@ -421,21 +441,29 @@ impl Server {
                     Ok(answer) => content(answer.get()),
                     Err(McpError::Refused(error)) => {
                         let data = error.data.map(|data| data.to_value().unwrap());
-                        content(json!({"code": error.code, "message": error.message, "data": data}).to_string())
+                        content(
+                            json!({"code": error.code, "message": error.message, "data": data}).to_string(),
+                        )
                     }
                     Err(error) => content(error.to_string()),
                 }
             }
             "say" => {
                 let told = Json::from_value(&arguments["params"]);
-                let _ = self.session.notify(arguments["method"].as_str().unwrap(), Some(&told), Route::Unrelated);
+                let _ =
+                    self.session.notify(arguments["method"].as_str().unwrap(), Some(&told), Route::Unrelated);
                 content("said")
             }
             "progress" => {
                 let token = &params["_meta"]["progressToken"];
                 for step in 1..=3 {
-                    let told = json!({"progressToken": token, "progress": step, "message": arguments["secret"]});
-                    let _ = self.session.notify("notifications/progress", Some(&Json::from_value(&told)), Route::Unrelated);
+                    let told =
+                        json!({"progressToken": token, "progress": step, "message": arguments["secret"]});
+                    let _ = self.session.notify(
+                        "notifications/progress",
+                        Some(&Json::from_value(&told)),
+                        Route::Unrelated,
+                    );
                     tokio::task::yield_now().await;
                 }
                 content(arguments["secret"].as_str().unwrap_or_default())
