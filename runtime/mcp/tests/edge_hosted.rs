@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use hall::{HOSTED, Hall, Script, issuer, text};
 
-pub const OPEN: &str = r"
+const OPEN: &str = r"
 capabilities:
   default:
     tools:
