@@ -55,13 +55,14 @@ pub enum Arrival {
         /// Whom it concerns, read while it was skipped.
         concerns: Concerns,
     },
-    /// The answer to this request of ours cannot come any more, although the connection goes on. Whether the
-    /// peer acted on the request is not known.
+    /// The answer to this request of ours cannot come any more, although the connection may go on.
     Lost {
         /// The request.
         id: Id,
-        /// What became of its answer.
+        /// What became of it.
         reason: String,
+        /// Whether the peer may have acted on it. If not, it certainly did not take it in.
+        taken: bool,
     },
     /// The connection broke. A plain end of input is the end of the queue instead.
     Broken(String),

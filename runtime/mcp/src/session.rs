@@ -297,8 +297,13 @@ impl Session {
                 let _ = self.offer(malformed.answer(), Route::Unrelated);
             }
             Arrival::Oversized { bytes, concerns } => self.oversized(bytes, concerns),
-            Arrival::Lost { id, reason } => {
-                self.shared.pending.answer(&id, Err(McpError::AnswerLost(reason)));
+            Arrival::Lost { id, reason, taken } => {
+                let error = if taken {
+                    McpError::AnswerLost(reason)
+                } else {
+                    McpError::NotSent(CloseReason::Broken(reason))
+                };
+                self.shared.pending.answer(&id, Err(error));
             }
             Arrival::Broken(reason) => tracing::warn!(%reason, "the transport broke"),
         }

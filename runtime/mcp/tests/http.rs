@@ -198,8 +198,9 @@ async fn a_session_that_the_server_forgot_is_over_at_once() {
     };
     until(|| server.methods().contains(&"tools/call".to_owned())).await;
     server.forget();
+    // The server did not look at the call that finds out.
     let error = call(&upstream, "echo").await.unwrap_err();
-    assert!(matches!(error, McpError::Closed(_)), "{error}");
+    assert!(matches!(error, McpError::NotSent(_)) && !error.outcome_unknown(), "{error}");
     // With it ends everything that waits.
     assert!(waiting.await.unwrap().unwrap_err().outcome_unknown());
     upstream.ended().cancelled().await;

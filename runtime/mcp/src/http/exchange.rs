@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::channel::{Arrival, Concerns, Departure};
 use crate::http::events::{Cursor, Events, Over, is_stream, media_type};
-use crate::http::link::{Link, pause};
+use crate::http::link::{Link, SESSION_LOST, pause};
 use crate::jsonrpc::{Id, Malformed, Message, Response as Answer};
 use crate::stdio::MAX_LINE_BYTES;
 
@@ -104,13 +104,19 @@ async fn exchange(link: &Arc<Link>, mut departure: Departure, id: &Id) {
     let initializes = is_initialize(&departure.text);
     let response = match link.post(std::mem::take(&mut departure.text)).send().await {
         Ok(response) => response,
-        Err(error) if error.is_connect() => return link.break_off(unreachable(error)).await,
+        Err(error) if error.is_connect() => {
+            let reason = unreachable(error);
+            not_taken(link, id, &reason).await;
+            return link.break_off(reason).await;
+        }
         Err(error) => return lost(link, id, &error.without_url().to_string()).await,
     };
     // The server has it, so its room is free.
     drop(departure);
     let status = response.status();
     if link.is_lost(status) {
+        // A server that does not know the session has not looked at the request.
+        not_taken(link, id, SESSION_LOST).await;
         return link.lose().await;
     }
     if status == StatusCode::OK && initializes {
@@ -122,7 +128,9 @@ async fn exchange(link: &Arc<Link>, mut departure: Departure, id: &Id) {
     let is_json = media_type(&response) == "application/json";
     let arrival = match body(response).await {
         Ok(text) if is_json => answer(&text, id, status),
-        Ok(_) if status.is_server_error() => Arrival::Lost { id: id.clone(), reason: refused(status) },
+        Ok(_) if status.is_server_error() => {
+            Arrival::Lost { id: id.clone(), reason: refused(status), taken: true }
+        }
         Ok(_) if status.is_success() => {
             malformed(id, format!("HTTP {status} without JSON or an event stream"))
         }
@@ -130,7 +138,7 @@ async fn exchange(link: &Arc<Link>, mut departure: Departure, id: &Id) {
         Err(BodyError::TooLarge(bytes)) => {
             Arrival::Oversized { bytes, concerns: Concerns::Answer(id.clone()) }
         }
-        Err(BodyError::Broken(reason)) => Arrival::Lost { id: id.clone(), reason },
+        Err(BodyError::Broken(reason)) => Arrival::Lost { id: id.clone(), reason, taken: true },
     };
     deliver_answer(link, arrival, initializes).await;
 }
@@ -218,7 +226,9 @@ fn answer(text: &str, id: &Id, status: StatusCode) -> Arrival {
         Ok(Message::UnattributedError(error)) => {
             Arrival::Message(Message::Response(Answer { id: id.clone(), outcome: Err(error) }))
         }
-        _ if status.is_server_error() => Arrival::Lost { id: id.clone(), reason: refused(status) },
+        _ if status.is_server_error() => {
+            Arrival::Lost { id: id.clone(), reason: refused(status), taken: true }
+        }
         Ok(_) => malformed(id, "the body holds something else than the answer".to_owned()),
         Err(error) => malformed(id, error.to_string()),
     }
@@ -226,7 +236,12 @@ fn answer(text: &str, id: &Id, status: StatusCode) -> Arrival {
 
 /// Whether the request took effect is not known, and the session must say so.
 async fn lost(link: &Link, id: &Id, reason: &str) {
-    link.deliver(Arrival::Lost { id: id.clone(), reason: reason.to_owned() }).await;
+    link.deliver(Arrival::Lost { id: id.clone(), reason: reason.to_owned(), taken: true }).await;
+}
+
+/// The request certainly had no effect.
+async fn not_taken(link: &Link, id: &Id, reason: &str) {
+    link.deliver(Arrival::Lost { id: id.clone(), reason: reason.to_owned(), taken: false }).await;
 }
 
 fn malformed(id: &Id, reason: String) -> Arrival {

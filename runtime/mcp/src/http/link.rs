@@ -22,6 +22,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The media type of an event stream.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
+/// What a session is told whose server forgot it.
+pub(super) const SESSION_LOST: &str = "the server does not know the session any more (HTTP 404)";
+
 /// The connections to one server.
 pub(super) struct Link {
     endpoint: HttpEndpoint,
@@ -126,7 +129,7 @@ impl Link {
     /// The server knows our session no more.
     pub(super) async fn lose(&self) {
         self.lost.store(true, Ordering::Relaxed);
-        self.break_off("the server does not know the session any more (HTTP 404)".to_owned()).await;
+        self.break_off(SESSION_LOST.to_owned()).await;
     }
 
     /// Ends the connection, for a reason that the session is told.
