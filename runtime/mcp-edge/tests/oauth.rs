@@ -1057,3 +1057,124 @@ async fn insufficient_scope_of_our_own_tokens_is_challenged() {
             .starts_with("Bearer error=\"insufficient_scope\", scope=\"chio.read chio.invoke\"")
     );
 }
+
+/// Pseudo-random numbers (xorshift), so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(sides).unwrap()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn no_input_makes_the_server_fall_over_or_give_anything_away() {
+    let (edge, _) = asking().await;
+    let granted = {
+        let lenient = automatic().await;
+        login(&lenient, "chio.read").await
+    };
+    let page = page(&edge, &[]).await;
+    let client = registered(&edge, &[REDIRECT]).await;
+    let pieces = [
+        "",
+        "chio-cli",
+        &client,
+        REDIRECT,
+        "S256",
+        &challenge(),
+        VERIFIER,
+        "code",
+        "authorization_code",
+        "refresh_token",
+        EXCHANGE,
+        ACCESS,
+        "approve",
+        "deny",
+        &page.consent,
+        &page.cookie,
+        "chio.read",
+        "\0",
+        "%",
+        "&",
+        "=",
+        ";",
+        "é",
+        "\u{202e}",
+        &text(&granted, "access_token"),
+        &text(&granted, "refresh_token"),
+        "code-",
+        "rtk-",
+        "dcr-",
+        ".",
+        "..",
+        "{}",
+        "[]",
+        "\"",
+        "{\"redirect_uris\":[",
+        "http://127.0.0.1:1/",
+        "18446744073709551616",
+        "-1",
+    ];
+    let names = [
+        "client_id",
+        "redirect_uri",
+        "code_challenge_method",
+        "code_challenge",
+        "code_verifier",
+        "response_type",
+        "grant_type",
+        "subject_token",
+        "subject_token_type",
+        "refresh_token",
+        "decision",
+        "consent",
+        "approval_code",
+        "scope",
+        "state",
+        "resource",
+        "audience",
+        "code",
+    ];
+    let mut dice = Dice(0x5eed_c0de);
+    for round in 0..1500 {
+        let value = |dice: &mut Dice| -> String {
+            (0..dice.roll(4)).map(|_| pieces[dice.roll(pieces.len())]).collect()
+        };
+        let fields: Vec<(&str, String)> =
+            (0..dice.roll(9)).map(|_| (names[dice.roll(names.len())], value(&mut dice))).collect();
+        let borrowed: Vec<(&str, &str)> =
+            fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let encoded = if dice.roll(5) == 0 { value(&mut dice) } else { encode(&borrowed) };
+        let request = match dice.roll(5) {
+            0 => edge.client.get(format!(
+                "{}/oauth/authorize?{}",
+                edge.base,
+                encoded.replace(char::is_control, "")
+            )),
+            1 => edge.form_request("/oauth/authorize", &borrowed).header("cookie", page.cookie.as_str()),
+            2 => edge.form_request("/oauth/token", &borrowed).body(encoded.clone()),
+            3 => edge
+                .client
+                .post(format!("{}/oauth/register", edge.base))
+                .header("content-type", "application/json")
+                .body(encoded.clone()),
+            _ => edge.client.post(format!("{}/mcp", edge.base)).header(
+                "authorization",
+                format!("Bearer {}", encoded.replace(|c: char| !c.is_ascii_graphic(), "")),
+            ),
+        };
+        let answer = Answer::of(request).await;
+        assert!(answer.status.as_u16() < 500, "round {round}: {encoded:?} {answer:?}");
+        assert!(
+            !answer.text.contains("access_token") && !answer.header("location").contains("code="),
+            "{answer:?}"
+        );
+        if round % 20 == 0 {
+            edge.clock.forward(60);
+        }
+    }
+}
