@@ -86,7 +86,7 @@ impl Reading {
         let mut left = self.most.saturating_mul(4);
         let rest = async {
             while let Some(Ok(frame)) = body.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+                left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
                 if left == 0 {
                     return;
                 }

@@ -486,8 +486,8 @@ fn clients_that_cannot_read_priming_get_none() {
     bench.broadcast("x");
     let mut connection = bench.log.open(&Id::number(1), false).unwrap();
     bench.answer(1);
-    for (mut connection, count) in [(&mut listening, 1), (&mut connection, 1)] {
-        let (events, _) = bench.drain(&mut connection);
+    for (connection, count) in [(&mut listening, 1), (&mut connection, 1)] {
+        let (events, _) = bench.drain(connection);
         assert_eq!(events.len(), count);
         assert!(events.iter().all(|(_, data)| !data.is_empty()));
     }

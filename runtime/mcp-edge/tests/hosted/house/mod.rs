@@ -47,6 +47,8 @@ pub struct Script {
     pub refuse: std::sync::Mutex<Option<ErrorCode>>,
     /// Sessions that are being served now.
     pub serving: std::sync::atomic::AtomicUsize,
+    /// Calls that began.
+    pub begun: std::sync::atomic::AtomicUsize,
     /// Calls that ran to their end.
     pub done: std::sync::atomic::AtomicUsize,
 }
@@ -231,6 +233,7 @@ impl Actor {
 
     async fn call(&self, request: &Incoming, params: &Value) -> Result<Value, ErrorObject> {
         let arguments = &params["arguments"];
+        self.script.begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let within = Route::Within(request.id.clone());
         let tell = |at: u64, size: usize| {
             let params =
