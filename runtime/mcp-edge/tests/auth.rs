@@ -111,6 +111,8 @@ fn settings_that_cannot_be_safe_are_refused() {
         ("issuer", "https://issuer.example.org/jwks"),
         ("https://issuer.example.org", "http://issuer.example.org/jwks"),
         ("https://issuer.example.org", "file:///etc/passwd"),
+        ("https://issuer.example.org", "https://$(id)/"),
+        ("https://issuer.example.org", "https://a;b/"),
         ("https://issuer.example.org", "https://user:secret@issuer.example.org/jwks"),
     ] {
         let refused = configured("http://127.0.0.1:8931", at, external(issuer, jwks));

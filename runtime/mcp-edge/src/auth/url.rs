@@ -19,6 +19,11 @@ pub(crate) fn trusted(text: &str) -> Result<Url, &'static str> {
     if text.contains('#') {
         return Err("it has a fragment");
     }
+    // A URL parser lets more through than any name on a network has.
+    let is_name_character = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if matches!(url.host(), Some(Host::Domain(name)) if !name.bytes().all(is_name_character)) {
+        return Err("its host is not a name that a machine can have");
+    }
     match url.scheme() {
         "https" if url.has_host() => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
