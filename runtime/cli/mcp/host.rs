@@ -38,8 +38,8 @@ pub(super) struct EdgeHost {
 struct Caller {
     principal: String,
     client_id: Option<String>,
-    /// Where the policy keeps the grants: callers whom the same rule describes share it.
-    grants: usize,
+    /// The identity rule of the policy that describes the caller, if any does.
+    rule: Option<usize>,
 }
 
 impl EdgeHost {
@@ -60,7 +60,7 @@ impl EdgeHost {
         let caller = Caller {
             principal: identity.principal.clone(),
             client_id: identity.client_id.clone(),
-            grants: self.policy.grants_for(identity).as_ptr() as usize,
+            rule: self.policy.rule_for(identity),
         };
         let mut authorities = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(authority) = authorities.get(&caller) {
@@ -103,6 +103,10 @@ impl Host for EdgeHost {
         Ok(Box::pin(async move {
             Edge::serve(settings, channel, stop).await;
         }))
+    }
+
+    fn is_same_caller(&self, opened_by: &Identity, now: &Identity) -> bool {
+        opened_by.is_same_caller(now) && self.policy.rule_for(opened_by) == self.policy.rule_for(now)
     }
 
     fn servers(&self) -> Vec<ServerStatus> {

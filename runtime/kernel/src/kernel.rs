@@ -16,8 +16,9 @@ use crate::pace::Pace;
 use crate::tokens::TokenCache;
 use crate::{CallRequest, Clock, Outcome, StreamLimits, ToolServerConnection};
 
-/// Most calls that are decided or run at once; further ones wait. Below the store's queue, so that a call that was
-/// let in never finds the store busy through its own kernel.
+/// Most calls that are decided or recorded at once; further ones wait. Below the store's queue, so that a call that was
+/// let in never finds the store busy through its own kernel. Calls whose tools run are not counted: surfaces bound how
+/// many a caller may have.
 const IN_FLIGHT: usize = 2048;
 
 /// Receipts per second that callers who proved nothing may cause, and how many at once.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use chio_spec::ErrorCode;
 use chio_store::{Admission, AdmissionOutcome, Refusal, Settlement, Ticket};
+use tokio::sync::SemaphorePermit;
 
 use crate::connection::ToolCall;
 use crate::dispatch::{Ending, dispatch};
@@ -29,14 +30,11 @@ pub(crate) struct Taken {
 
 impl Kernel {
     pub(crate) async fn run(self: Arc<Self>, request: CallRequest) -> Outcome {
-        let Ok(permit) = self.in_flight.acquire().await else {
-            // The semaphore is never closed.
-            return std::future::pending().await;
-        };
+        let permit = self.turn().await;
         let facts = Facts::of_call(&request, self.now());
         let mut progress = Progress::default();
         match self.decide(&request, &facts, &mut progress).await {
-            Ok((cleared, taken)) => self.execute(&request, facts, &cleared, taken, progress).await,
+            Ok((cleared, taken)) => self.execute(&request, facts, &cleared, taken, progress, permit).await,
             Err(denial) if progress.authenticated => self.deny(&facts, progress, denial, None).await,
             Err(denial) => {
                 // Strangers wait for their turn outside, and with empty hands, so that they take nothing from holders.
@@ -45,6 +43,16 @@ impl Kernel {
                 drop(request);
                 self.deny_stranger(&facts, progress, denial).await
             }
+        }
+    }
+
+    /// A call's turn at the store. It is given back while the tool runs: a call that waits for its own client, or for
+    /// hours, must not keep the others, or what it waits for, from being decided.
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        match self.in_flight.acquire().await {
+            Ok(permit) => permit,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -119,6 +127,7 @@ impl Kernel {
         cleared: &Cleared,
         mut taken: Taken,
         mut progress: Progress,
+        permit: SemaphorePermit<'_>,
     ) -> Outcome {
         // The admission waited for the disk; the token may have expired meanwhile.
         if let Err(denial) = validity(cleared.token.token(), self.now()) {
@@ -156,6 +165,7 @@ impl Kernel {
             let stops = self.store.stops();
             progress.agents.iter().any(|agent| stops.covers(agent))
         };
+        drop(permit);
         let (ending, streamed) = dispatch(&*server, &call, chunks, timeout, &request.cancel, stopped).await;
         if matches!(ending, Ending::Failed(KernelError::Unavailable(_))) {
             taken.settlement = Settlement::Release;
@@ -165,6 +175,7 @@ impl Kernel {
             None => progress.trail.passed(step::DISPATCH),
             Some(denial) => progress.trail.failed(denial),
         }
+        let _permit = self.turn().await;
         self.close(&facts, progress, verdict, Some(taken)).await
     }
 }

@@ -1,13 +1,15 @@
-//! Protocol features that the kernel does not govern yet.
+//! Requests whose kind nobody governs, or nobody can answer for.
 //!
 //! They are never let through unseen: each is refused, and the refusal has its receipt.
+
+use std::sync::Arc;
 
 use chio_json::{Json, Signed};
 use chio_spec::{CapabilityToken, ErrorCode, ServerId, ToolName};
 
 use crate::records::{self, Facts};
 use crate::trail::{Denial, Progress};
-use crate::{Kernel, Outcome};
+use crate::{CallerSession, Kernel, Outcome};
 
 /// The name that such denials give as their guard.
 const GUARD: &str = "governed_methods";
@@ -19,6 +21,8 @@ pub struct UngovernedRequest {
     pub request_id: String,
     /// Name of the surface.
     pub surface: &'static str,
+    /// Whose session the request came up in, where that is known.
+    pub caller: Option<Arc<CallerSession>>,
     /// The capability of the session that the request came up in.
     pub capability: Option<Signed<CapabilityToken>>,
     /// The server that is concerned.
@@ -36,7 +40,7 @@ impl Kernel {
         let denial = Denial::new(
             ErrorCode::MethodNotGoverned,
             GUARD,
-            format!("{} is not governed yet, so it is refused", request.method.as_str()),
+            format!("{} is not governed here, so it is refused", request.method.as_str()),
         );
         let token = request.capability.as_ref().and_then(|token| token.view().ok());
         let token = token.map(|token| (token.id.clone(), records::attribution(token)));

@@ -108,3 +108,27 @@ async fn a_task_has_the_policys_task_timeout() {
         assert_eq!(begun.elapsed().as_secs(), seconds);
     }
 }
+
+/// A call that waits for its own client must not keep that client's answer, or anybody else, from being decided.
+#[tokio::test]
+async fn calls_whose_tools_run_keep_nobody_from_being_decided() {
+    let f = Fixture::new();
+    let token = token("cap", grant("*", "*"));
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let hanging: Vec<_> = (0..2100)
+        .map(|_| {
+            let mut request = request(&token, "hang", json!({}));
+            request.cancel = cancel.clone();
+            let kernel = Arc::clone(&f.kernel);
+            tokio::spawn(async move { kernel.call(request).await })
+        })
+        .collect();
+    while f.server.calls() < 2100 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(f.call(request(&token, "echo", json!({}))).await.decision, Decision::Allow);
+    cancel.cancel();
+    for call in hanging {
+        assert!(call.await.unwrap().logged);
+    }
+}

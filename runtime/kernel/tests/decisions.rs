@@ -508,6 +508,7 @@ async fn what_is_not_governed_is_refused_with_a_receipt() {
     let refusal = UngovernedRequest {
         request_id: "s1".to_owned(),
         surface: "test",
+        caller: None,
         capability: None,
         server_id: ServerId::new("srv").unwrap(),
         method: ToolName::new("sampling/createMessage").unwrap(),

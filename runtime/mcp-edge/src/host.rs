@@ -32,6 +32,13 @@ pub trait Host: Send + Sync + 'static {
         stop: CancellationToken,
     ) -> Result<Serving, ErrorCode>;
 
+    /// Whether a request with the credentials of `now` may use a session that `opened_by` opened. It must be the same
+    /// caller; a host whose policy looks at more than that also asks whether the caller is still given the same, for a
+    /// renewed token may carry fewer scopes or claims than the one that opened the session.
+    fn is_same_caller(&self, opened_by: &Identity, now: &Identity) -> bool {
+        opened_by.is_same_caller(now)
+    }
+
     /// How the servers behind the edge are, for operators.
     fn servers(&self) -> Vec<ServerStatus>;
 }

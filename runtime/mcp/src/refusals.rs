@@ -1,14 +1,14 @@
 //! Refusing what a wrapped server asks of its client.
 //!
 //! Sampling, elicitation and roots would let a server act through its client. Nothing here governs them
-//! yet, so all of them are refused, and each refusal has its receipt.
+//! where no client is, so all of them are refused, and each refusal has its receipt.
 
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 
 use chio_json::Json;
-use chio_kernel::{Kernel, LocalAuthority, Target, UngovernedRequest};
+use chio_kernel::{CallerSession, Kernel, LocalAuthority, Target, UngovernedRequest};
 use chio_spec::{ErrorCode, ServerId, ToolName};
 
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Notification};
@@ -23,20 +23,20 @@ pub struct Refusals {
     kernel: Weak<Kernel>,
     server_id: ServerId,
     surface: &'static str,
-    authority: Option<Arc<LocalAuthority>>,
+    session: Option<(Arc<LocalAuthority>, Arc<CallerSession>)>,
 }
 
 impl Refusals {
     /// Refusals of what the server `server_id` asks, recorded for `surface`.
     #[must_use]
     pub fn new(kernel: &Arc<Kernel>, server_id: ServerId, surface: &'static str) -> Self {
-        Self { kernel: Arc::downgrade(kernel), server_id, surface, authority: None }
+        Self { kernel: Arc::downgrade(kernel), server_id, surface, session: None }
     }
 
-    /// Records under which capability the client's session runs.
+    /// Records whose session it is, and under which capability it runs.
     #[must_use]
-    pub fn in_session_of(mut self, authority: Arc<LocalAuthority>) -> Self {
-        self.authority = Some(authority);
+    pub fn in_session_of(mut self, authority: Arc<LocalAuthority>, caller: Arc<CallerSession>) -> Self {
+        self.session = Some((authority, caller));
         self
     }
 }
@@ -51,13 +51,14 @@ impl UpstreamEvents for Refusals {
         let method = ToolName::new(request.method.as_str()).map_err(|_| not_found())?;
         let target = Target::Tool(method.clone());
         let capability = self
-            .authority
+            .session
             .as_ref()
-            .and_then(|authority| authority.capability_for(&target, &self.server_id, &kernel).ok());
+            .and_then(|(authority, _)| authority.capability_for(&target, &self.server_id, &kernel).ok());
         let outcome = kernel
             .refuse(UngovernedRequest {
                 request_id: request.id.json().to_owned(),
                 surface: self.surface,
+                caller: self.session.as_ref().map(|(_, caller)| Arc::clone(caller)),
                 capability,
                 server_id: self.server_id.clone(),
                 method,

@@ -158,11 +158,13 @@ impl EffectivePolicy {
     /// the default.
     #[must_use]
     pub fn grants_for(&self, identity: &Identity) -> &[DefaultGrant] {
-        let rules = self.policy.capabilities.identities.iter();
-        rules
-            .zip(&self.identity_grants)
-            .find(|(rule, _)| identity.is_described_by(&rule.value))
-            .map_or(&self.default_grants, |(_, grants)| grants)
+        self.rule_for(identity).and_then(|rule| self.identity_grants.get(rule)).unwrap_or(&self.default_grants)
+    }
+
+    /// The position of the first identity rule that describes this caller; none for whom the default is.
+    #[must_use]
+    pub fn rule_for(&self, identity: &Identity) -> Option<usize> {
+        self.policy.capabilities.identities.iter().position(|rule| identity.is_described_by(&rule.value))
     }
 
     /// Whether the operator vouches that the tool changes nothing, so that no intent is needed before it is called.

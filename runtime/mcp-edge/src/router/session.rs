@@ -49,7 +49,7 @@ fn lookup(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Arc<S
     if differs {
         return Err(invalid("invalid MCP-Protocol-Version for session"));
     }
-    if !session.identity.is_same_caller(identity) {
+    if !edge.host.is_same_caller(&session.identity, identity) {
         let text = "authenticated authorization context does not match session";
         return Err(Refusal::new(ErrorCode::AuthContextMismatch, text));
     }

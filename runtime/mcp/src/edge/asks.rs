@@ -86,7 +86,8 @@ impl Edge {
         if !known || member.owner() == Owner::Shared {
             let settings = &self.settings;
             let refusals = Refusals::new(&settings.kernel, server.clone(), settings.surface);
-            return refusals.in_session_of(Arc::clone(&settings.authority)).request(request).await;
+            let refusals = refusals.in_session_of(Arc::clone(&settings.authority), Arc::clone(&self.caller));
+            return refusals.request(request).await;
         }
         tokio::select! {
             () = self.phases.until_ready() => {}
