@@ -13,7 +13,10 @@ use chio_core::keys::SigningKey;
 use chio_mcp::channel::Route;
 use chio_mcp::edge::Mode;
 use chio_mcp::servers::Owner;
-use chio_spec::{CapabilityId, ChioScope, Decision, Operation, ServerId, ToolGrant, ToolName};
+use chio_spec::{
+    CapabilityId, ChioErrorEntry, ChioProtocol, ChioScope, Decision, McpResultMeta, Operation, ServerId,
+    ToolGrant, ToolName,
+};
 use serde_json::{Value, json};
 
 use hall::{HOSTED, Hall, Script, issuer, text};
@@ -397,6 +400,32 @@ async fn model_metadata_is_admitted_as_asserted_only() {
             json!({"model_id": "m", "safety_tier": "high", "provenance_class": "asserted"})
         );
         assert_eq!(receipt["metadata"]["request"]["session_id"], "a-session");
+    }
+    client.leave().await;
+}
+
+/// The members that are ours, as the specification has them: the generated types know no others.
+fn ours(meta: &Value) -> McpResultMeta {
+    let ours = meta.as_object().unwrap().iter().filter(|(key, _)| key.starts_with("chio.dev/"));
+    let ours: serde_json::Map<_, _> = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
+    serde_json::from_value(Value::Object(ours)).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_added_to_mcp_has_the_form_that_the_specification_gives_it() {
+    let one = Script::with_tools("one", &["whoami", "failing", "die"]);
+    let hall = Hall::open(OPEN, vec![("one", Owner::Session, one)]);
+    let mut client = hall.session(HOSTED);
+    let refused = client.ask("initialize", request(&json!("1"))).await;
+    serde_json::from_value::<ChioErrorEntry>(refused["error"]["data"]["chioError"].clone()).unwrap();
+    let wrong = client.ask("initialize", request(&json!(1))).await;
+    serde_json::from_value::<ChioErrorEntry>(wrong["error"]["data"]["chioError"].clone()).unwrap();
+    let answer = client.initialize(json!({})).await;
+    let protocol = answer["capabilities"]["experimental"]["chioProtocol"].clone();
+    serde_json::from_value::<ChioProtocol>(protocol).unwrap();
+    // Completed, failed, denied, interrupted, without a server.
+    for tool in ["whoami", "failing", "unknown", "die", "whoami"] {
+        ours(&client.call(tool, json!({})).await["_meta"]);
     }
     client.leave().await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chio_json::Json;
 use chio_kernel::{CallRequest, Outcome, Patience, Target};
-use chio_spec::{ErrorCode, ToolCallResult, ToolName};
+use chio_spec::{ErrorCode, ServerId, ToolCallResult, ToolName};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Route;
@@ -16,11 +16,13 @@ use crate::edge::params::{Meta, Params, RELATED_TASK, invalid};
 use crate::edge::results::{
     ToolAnswer, method_error, refusal_with_receipt, tool_result, unavailable_error, upstream_error,
 };
+use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, quote};
 use crate::registry::chio_error;
 use crate::servers::Member;
 use crate::session::{Incoming, ProgressSink};
 use crate::stdio::MAX_LINE_BYTES;
+use crate::upstream::Upstream;
 
 /// What the envelope and the receipt's reference may add to a result.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -32,6 +34,8 @@ pub(super) const RESULT_LIMIT: usize = MAX_LINE_BYTES - ENVELOPE_BYTES;
 pub(super) struct Call<'a> {
     pub(super) request_id: String,
     pub(super) member: &'a Member,
+    /// The server, or why there is none now.
+    pub(super) upstream: Result<Arc<Upstream>, McpError>,
     pub(super) target: Target,
     pub(super) arguments: Json,
     pub(super) meta: Meta,
@@ -81,21 +85,22 @@ impl Edge {
         let name = params.string("name")?;
         let arguments = params.object("arguments")?;
         let meta = params.meta()?;
-        let (member, own) = self.tool_meant(&name).await?;
+        let (member, own) = self.tool_meant(&name, &meta).await?;
         let tool = ToolName::new(own.as_str())
             .map_err(|error| chio_error(ErrorCode::InvalidParams, Some(&error.to_string()), None))?;
         let target = Target::Tool(tool);
         let asked = self.task_asked(&params)?;
-        if let Err(misuse) = self.check_task_support(member, &own, asked.is_some()).await
+        let upstream = self.upstream(member).await;
+        if let Err(misuse) = check_task_support(&upstream, &own, asked.is_some()).await
             // What a tool says about tasks is not told to those who may not call it.
             && self.viewer(&meta).await.may_call(self, member.id(), &own)
         {
             return Err(misuse);
         }
         if let Some(asked) = asked {
-            return self.begin_task(request, member, target, arguments, meta, asked).await;
+            return self.begin_task(request, member, target, arguments, meta, &asked);
         }
-        let call = self.call_of(request, member, target, arguments, meta);
+        let call = self.call_of(request, member, upstream, target, arguments, meta);
         let _flight = self.in_flight.enter(member.id(), &request.id);
         self.govern(call).await?.tool_answer(None)
     }
@@ -105,6 +110,7 @@ impl Edge {
         &self,
         request: &Incoming,
         member: &'a Member,
+        upstream: Result<Arc<Upstream>, McpError>,
         target: Target,
         arguments: Json,
         meta: Meta,
@@ -113,6 +119,7 @@ impl Edge {
         Call {
             request_id: request.id.json().to_owned(),
             member,
+            upstream,
             target,
             arguments,
             meta,
@@ -132,15 +139,17 @@ impl Edge {
     ) -> Result<Json, ErrorObject> {
         let arguments = arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
         let _flight = self.in_flight.enter(member.id(), &request.id);
-        let call = self.call_of(request, member, target, arguments, meta);
+        let upstream = self.upstream(member).await;
+        let call = self.call_of(request, member, upstream, target, arguments, meta);
         self.govern(call).await?.method_answer()
     }
 
     /// Sends one call through the kernel. A server that cannot be reached does not keep it from its receipt.
     pub(super) async fn govern(&self, call: Call<'_>) -> Result<Called, ErrorObject> {
         let settings = &self.settings;
-        let Call { request_id, member, target, arguments, meta, following, patience, cancel } = call;
-        let (followed, unavailable) = match self.upstream(member).await {
+        let Call { request_id, member, upstream, target, arguments, meta, following, patience, cancel } =
+            call;
+        let (followed, unavailable) = match upstream {
             Ok(upstream) => (member.follow(upstream, Some(&meta.forward), following), None),
             Err(error) => {
                 let unavailable = upstream_error(error.clone());
@@ -191,7 +200,7 @@ impl Edge {
     }
 
     /// The server and its own name for a tool that the client names.
-    async fn tool_meant(&self, name: &str) -> Result<(&Member, String), ErrorObject> {
+    async fn tool_meant(&self, name: &str, meta: &Meta) -> Result<(&Member, String), ErrorObject> {
         if CLIENT_REQUESTS.iter().any(|(method, ..)| *method == name) {
             // In grants and receipts these are the methods, and nothing else may go by their names.
             return Err(invalid(&format!("{name} is the name of a method and of no tool")));
@@ -199,7 +208,9 @@ impl Edge {
         if let Some(only) = self.only_member() {
             return Ok((only, name.to_owned()));
         }
-        self.member_meant("tool", name, self.tool_named(name).await)
+        let viewer = self.viewer(meta).await;
+        let may_use = |server: &ServerId, name: &str| viewer.may_call(self, server, name);
+        self.member_meant("tool", name, self.tool_named(name).await, may_use)
     }
 
     /// The server that a name of several means, or what the client is told instead.
@@ -208,38 +219,29 @@ impl Edge {
         what: &str,
         name: &str,
         meant: Meant,
+        may_use: impl Fn(&ServerId, &str) -> bool,
     ) -> Result<(&Member, String), ErrorObject> {
+        let nothing = || Err(invalid(&format!("there is no {what} named {name}")));
         match meant {
             Meant::One(position, own) => {
                 let member = self.members().get(position);
                 member.map(|member| (member, own)).ok_or_else(|| invalid("there is no such server"))
             }
-            Meant::Several(names) => Err(invalid(&format!(
-                "several servers offer a {what} named {name}; call one of {}",
-                names.join(", ")
-            ))),
-            Meant::Nothing => Err(invalid(&format!("there is no {what} named {name}"))),
-        }
-    }
-
-    /// A tool can be called as a task if it says so, and must be if it says that.
-    async fn check_task_support(
-        &self,
-        member: &Member,
-        name: &str,
-        as_task: bool,
-    ) -> Result<(), ErrorObject> {
-        // Without its server nothing can be said of the tool; the call finds out.
-        let Ok(upstream) = self.upstream(member).await else { return Ok(()) };
-        let Ok(list) = upstream.tools().await else { return Ok(()) };
-        let Some(tool) = list.get(name) else { return Ok(()) };
-        let refused = |text: String| Err(ErrorObject::new(METHOD_NOT_FOUND, text));
-        match (as_task, tool.needs_task) {
-            (false, true) => refused(format!("the tool {name} can be called as a task only")),
-            (true, false) if !supports_task(&tool.definition) => {
-                refused(format!("the tool {name} cannot be called as a task"))
+            Meant::Several(servers) => {
+                // Names that the caller may not use are not told it.
+                let may = |(at, _): &&(usize, String)| {
+                    self.members().get(*at).is_some_and(|member| may_use(member.id(), name))
+                };
+                let names: Vec<&str> = servers.iter().filter(may).map(|(_, shown)| shown.as_str()).collect();
+                if names.is_empty() {
+                    return nothing();
+                }
+                Err(invalid(&format!(
+                    "several servers offer a {what} named {name}; use one of {}",
+                    names.join(", ")
+                )))
             }
-            _ => Ok(()),
+            Meant::Nothing => nothing(),
         }
     }
 
@@ -252,6 +254,26 @@ impl Edge {
                 let _ = client.notify("notifications/progress", Some(&params), route.clone());
             }
         })
+    }
+}
+
+/// A tool can be called as a task if it says so, and must be if it says that.
+async fn check_task_support(
+    upstream: &Result<Arc<Upstream>, McpError>,
+    name: &str,
+    as_task: bool,
+) -> Result<(), ErrorObject> {
+    // Without its server nothing can be said of the tool; the call finds out.
+    let Ok(upstream) = upstream else { return Ok(()) };
+    let Ok(list) = upstream.tools().await else { return Ok(()) };
+    let Some(tool) = list.get(name) else { return Ok(()) };
+    let refused = |text: String| Err(ErrorObject::new(METHOD_NOT_FOUND, text));
+    match (as_task, tool.needs_task) {
+        (false, true) => refused(format!("the tool {name} can be called as a task only")),
+        (true, false) if !supports_task(&tool.definition) => {
+            refused(format!("the tool {name} cannot be called as a task"))
+        }
+        _ => Ok(()),
     }
 }
 

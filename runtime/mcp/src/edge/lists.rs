@@ -68,7 +68,7 @@ impl Viewer {
         }
     }
 
-    fn may_get(&self, edge: &Edge, server: &ServerId, name: &str) -> bool {
+    pub(super) fn may_get(&self, edge: &Edge, server: &ServerId, name: &str) -> bool {
         ToolName::new("prompts/get")
             .is_ok_and(|method| self.covers(edge, &Target::Prompt { method, name: name.to_owned() }, server))
     }

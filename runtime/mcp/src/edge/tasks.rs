@@ -149,14 +149,14 @@ impl Edge {
     }
 
     /// Makes a call that outlives its request.
-    pub(super) async fn begin_task(
+    pub(super) fn begin_task(
         &self,
         request: &Incoming,
         member: &Member,
         target: Target,
         arguments: Json,
         meta: Meta,
-        asked: TaskAsked,
+        asked: &TaskAsked,
     ) -> Result<Json, ErrorObject> {
         let edge = self.handle()?;
         let Made { id, cancelled, view } = self
@@ -187,10 +187,12 @@ impl Edge {
         let Some(member) = self.settings.servers.get(&server) else {
             return failed(invalid("there is no such server"));
         };
-        let following = self.task_following(id, member, &target, &meta).await;
+        let upstream = self.upstream(member).await;
+        let following = self.task_following(id, member, upstream.as_ref().ok(), &target, &meta).await;
         let call = Call {
             request_id,
             member,
+            upstream,
             target,
             arguments,
             meta,
@@ -205,10 +207,17 @@ impl Edge {
     }
 
     /// How the call is made, and what becomes of its progress.
-    async fn task_following(&self, id: &str, member: &Member, target: &Target, meta: &Meta) -> Following {
+    async fn task_following(
+        &self,
+        id: &str,
+        member: &Member,
+        upstream: Option<&Arc<Upstream>>,
+        target: &Target,
+        meta: &Meta,
+    ) -> Following {
         let progress = meta.progress_token.clone().map(|token| self.task_progress(id, token));
-        let is_task = match (target, self.upstream(member).await) {
-            (Target::Tool(name), Ok(upstream)) => is_task_of(&upstream, name.as_str()).await,
+        let is_task = match (target, upstream) {
+            (Target::Tool(name), Some(upstream)) => is_task_of(upstream, name.as_str()).await,
             _ => false,
         };
         let task = is_task.then(|| TaskCall {

@@ -24,8 +24,8 @@ const DIGITS: usize = 8;
 pub(in crate::edge) enum Meant {
     /// This name of the server at this position.
     One(usize, String),
-    /// The same name of several servers; these are the names that tell them apart.
-    Several(Vec<String>),
+    /// The same name of the servers at these positions; beside each the name that tells it apart.
+    Several(Vec<(usize, String)>),
     /// Nothing.
     Nothing,
 }
@@ -83,8 +83,8 @@ impl Names {
             return Meant::One(*position, own.clone());
         }
         if let Some(positions) = self.collided.get(name) {
-            let shown = positions.iter().filter_map(|position| self.shown(*position, name));
-            return Meant::Several(shown.map(str::to_owned).collect());
+            let shown = positions.iter().filter_map(|at| Some((*at, self.shown(*at, name)?.to_owned())));
+            return Meant::Several(shown.collect());
         }
         let of_server = |(position, prefix): (usize, &String)| {
             let own = name.strip_prefix(prefix.as_str())?;
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(names.meant("files__log"), Meant::Nothing);
         assert_eq!(
             names.meant("read"),
-            Meant::Several(vec!["git__read".to_owned(), "files__read".to_owned()])
+            Meant::Several(vec![(0, "git__read".to_owned()), (1, "files__read".to_owned())])
         );
     }
 
