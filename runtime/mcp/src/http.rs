@@ -131,7 +131,10 @@ impl Connection {
                     tracing::debug!(status = %answer.status(), "ended the session of a tool server")
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(error = %error.without_url(), "the session of a tool server was not ended");
+                    tracing::debug!(
+                        error = client::describe(error),
+                        "the session of a tool server was not ended"
+                    );
                 }
                 Err(_) => tracing::debug!("a tool server took too long to end its session"),
             }

@@ -1,5 +1,6 @@
 //! One HTTP client for all servers.
 
+use std::error::Error as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -31,7 +32,19 @@ pub(super) fn shared() -> Result<Client, McpError> {
         .user_agent(concat!("chio/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| McpError::NotInitialized {
-            reason: format!("this process cannot speak HTTP: {}", error.without_url()),
+            reason: format!("this process cannot speak HTTP: {}", describe(error)),
         })?;
     Ok(CLIENT.get_or_init(|| client).clone())
+}
+
+/// What went wrong, with its causes and without the URL, whose query may hold a secret.
+pub(super) fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

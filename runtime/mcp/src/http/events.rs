@@ -10,6 +10,7 @@ use reqwest::Response;
 use reqwest::header::HeaderValue;
 use sse_stream::{Sse, SseStream};
 
+use crate::http::client::describe;
 use crate::http::link::EVENT_STREAM;
 use crate::stdio::MAX_LINE_BYTES;
 
@@ -62,7 +63,7 @@ impl Events {
         let unread = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&unread);
         let bytes = response.bytes_stream().map(move |chunk| {
-            let chunk = chunk.map_err(|error| std::io::Error::other(error.without_url()))?;
+            let chunk = chunk.map_err(|error| std::io::Error::other(describe(error)))?;
             let unread = counted.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len();
             if unread > MAX_LINE_BYTES + SLACK {
                 return Err(std::io::Error::other("an event is larger than a message may be"));

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::channel::{Arrival, Concerns, Departure};
+use crate::http::client::describe;
 use crate::http::events::{Cursor, Events, Over, is_stream, media_type};
 use crate::http::link::{Link, SESSION_LOST, pause};
 use crate::jsonrpc::{Id, Malformed, Message, Response as Answer};
@@ -81,7 +82,7 @@ pub(super) async fn tell(link: &Arc<Link>, mut departure: Departure, kind: &Kind
         }
         Err(error) if error.is_connect() => link.break_off(unreachable(error)).await,
         Err(error) => {
-            tracing::warn!(error = %error.without_url(), "a message did not reach a tool server");
+            tracing::warn!(error = describe(error), "a message did not reach a tool server");
         }
     }
     if let Kind::Cancelled(id) = kind {
@@ -109,7 +110,7 @@ async fn exchange(link: &Arc<Link>, mut departure: Departure, id: &Id) {
             not_taken(link, id, &reason).await;
             return link.break_off(reason).await;
         }
-        Err(error) => return lost(link, id, &error.without_url().to_string()).await,
+        Err(error) => return lost(link, id, &describe(error)).await,
     };
     // The server has it, so its room is free.
     drop(departure);
@@ -171,7 +172,7 @@ async fn follow(link: &Arc<Link>, response: Response, id: &Id, initializes: bool
                     return lost(link, id, &reason).await;
                 }
                 Ok(response) => refused(response.status()),
-                Err(error) => error.without_url().to_string(),
+                Err(error) => describe(error),
             };
             failures += 1;
             if failures >= ATTEMPTS {
@@ -261,7 +262,7 @@ fn refused(status: StatusCode) -> String {
 }
 
 fn unreachable(error: reqwest::Error) -> String {
-    format!("the server cannot be reached: {}", error.without_url())
+    format!("the server cannot be reached: {}", describe(error))
 }
 
 fn is_initialize(text: &str) -> bool {
@@ -293,7 +294,7 @@ async fn body(mut response: Response) -> Result<String, BodyError> {
                 bytes.extend_from_slice(&chunk);
             }
             Ok(None) => break,
-            Err(error) => return Err(BodyError::Broken(error.without_url().to_string())),
+            Err(error) => return Err(BodyError::Broken(describe(error))),
         }
     }
     // What is not UTF-8 is not JSON either, and parsing says so.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 
 use crate::channel::{Arrival, Concerns};
+use crate::http::client::describe;
 use crate::http::events::{Cursor, Events, Over, is_stream};
 use crate::http::link::{Link, pause};
 use crate::jsonrpc::Message;
@@ -36,7 +37,7 @@ pub(super) async fn run(link: &Arc<Link>) {
             }
             Err(error) => {
                 failures += 1;
-                tracing::debug!(error = %error.without_url(), "the stream of a tool server did not open");
+                tracing::debug!(error = describe(error), "the stream of a tool server did not open");
             }
         }
         tokio::time::sleep(pause(cursor.retry(), failures)).await;
