@@ -366,6 +366,11 @@ pub struct ConstraintRule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceGrantRule {
+    /// The server's identifier, or `*` for every server. Tokens cannot state it, so it holds for callers that present
+    /// none.
+    #[serde(default = "every_server", deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
+    pub server: String,
     /// The resource's URI, a prefix followed by `*`, or `*` for every resource.
     #[serde(deserialize_with = "values::pattern_with_final_star")]
     #[schemars(length(min = 1))]
@@ -396,6 +401,11 @@ pub enum ResourceOperation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptGrantRule {
+    /// The server's identifier, or `*` for every server. Tokens cannot state it, so it holds for callers that present
+    /// none.
+    #[serde(default = "every_server", deserialize_with = "values::name_or_star")]
+    #[schemars(length(min = 1, max = 512))]
+    pub server: String,
     /// The prompt's name, a prefix followed by `*`, or `*` for every prompt.
     #[serde(deserialize_with = "values::pattern_with_final_star")]
     #[schemars(length(min = 1))]
@@ -486,6 +496,10 @@ impl PolicyFile {
         }
         Ok(())
     }
+}
+
+fn every_server() -> String {
+    "*".to_owned()
 }
 
 fn invoke() -> Vec<ToolOperation> {

@@ -47,7 +47,8 @@ impl LocalAuthority {
         subject: PublicKeyHex,
         identity: Identity,
     ) -> Self {
-        let issued = Mutex::new(vec![Vec::new(); policy.grants_for(&identity).len().max(1)]);
+        // One place more than there are grants, for the capability that grants nothing.
+        let issued = Mutex::new(vec![Vec::new(); policy.grants_for(&identity).len() + 1]);
         Self { key, subject, policy, identity, issued }
     }
 
@@ -64,7 +65,7 @@ impl LocalAuthority {
     }
 
     /// The capability under which this session calls `target` on `server` now: the first default capability that covers
-    /// it. When none does, one that does not, so that the kernel denies the call and says so in a receipt.
+    /// it. When none does, one that grants nothing, so that the kernel denies the call and says so in a receipt.
     ///
     /// Once any capability of the session was revoked, that one is presented as long as the session lasts, and every
     /// further call is denied: an operator revokes the identifier that a receipt shows, renewed or not.
@@ -80,7 +81,7 @@ impl LocalAuthority {
         let now = kernel.now();
         let defaults = self.grants();
         let position =
-            defaults.iter().position(|default| covers(&default.scope, target, server)).unwrap_or(0);
+            defaults.iter().position(|default| granted_by(default, target, server)).unwrap_or(defaults.len());
         let (scope, ttl) = match defaults.get(position) {
             Some(default) => (default.scope.clone(), default.ttl),
             None => (ChioScope::new(), self.policy.max_capability_ttl()),
@@ -114,7 +115,7 @@ impl LocalAuthority {
     /// [`capability_for`](Self::capability_for) would give one that does.
     #[must_use]
     pub fn covers(&self, target: &Target, server: &ServerId) -> bool {
-        self.grants().iter().any(|default| covers(&default.scope, target, server))
+        self.grants().iter().any(|default| granted_by(default, target, server))
     }
 
     fn issue(
@@ -134,6 +135,13 @@ impl LocalAuthority {
         };
         issue(&self.key, template).map_err(|error| KernelError::Receipt(error.to_string()))
     }
+}
+
+/// Whether a default grant covers `target` on `server`. What its scope says counts only where the grant holds.
+fn granted_by(default: &DefaultGrant, target: &Target, server: &ServerId) -> bool {
+    let names_its_server = matches!(target, Target::Tool(_) | Target::ClientRequest { .. });
+    let here = default.server.as_ref().is_none_or(|only| only == server.as_str());
+    (here || names_its_server) && covers(&default.scope, target, server)
 }
 
 pub(crate) fn covers(scope: &ChioScope, target: &Target, server: &ServerId) -> bool {

@@ -77,3 +77,27 @@ async fn a_policy_without_grants_gives_a_capability_that_allows_nothing() {
     let empty = authority.capability_for(&target, &server, &f.kernel).unwrap();
     assert_eq!(f.call(request(&empty, "echo", json!({}))).await.error, Some(ErrorCode::ScopeExceeded));
 }
+
+#[tokio::test]
+async fn a_resource_granted_on_one_server_is_not_granted_on_another() {
+    let f = Fixture::with_policy(
+        "capabilities: {default: {resources: [{uri: 'file:///srv/*', server: files, operations: [read]}]}}\n",
+    );
+    let authority = authority(&f);
+    let target = Target::Resource {
+        method: ToolName::new("resources/read").unwrap(),
+        uri: "file:///srv/a".to_owned(),
+        subscribe: false,
+    };
+    for (server, granted) in [("files", true), ("srv", false)] {
+        let server = ServerId::new(server).unwrap();
+        assert_eq!(authority.covers(&target, &server), granted);
+        let token = authority.capability_for(&target, &server, &f.kernel).unwrap();
+        let mut request = request(&token, "echo", json!({}));
+        request.target = target.clone();
+        request.caller = CallerSession::bound_to(agent().public().hex());
+        let outcome = f.call(request).await;
+        // Both calls go to the fixture's server: what differs is the capability, and the one for elsewhere is empty.
+        assert_eq!(outcome.decision == Decision::Allow, granted, "{:?}", outcome.decision);
+    }
+}

@@ -158,7 +158,9 @@ impl EffectivePolicy {
     /// the default.
     #[must_use]
     pub fn grants_for(&self, identity: &Identity) -> &[DefaultGrant] {
-        self.rule_for(identity).and_then(|rule| self.identity_grants.get(rule)).unwrap_or(&self.default_grants)
+        self.rule_for(identity)
+            .and_then(|rule| self.identity_grants.get(rule))
+            .unwrap_or(&self.default_grants)
     }
 
     /// The position of the first identity rule that describes this caller; none for whom the default is.

@@ -18,6 +18,9 @@ use crate::PolicyError;
 pub struct DefaultGrant {
     /// Validity of the capability in seconds.
     pub ttl: u64,
+    /// The only server on which the resource and prompt grants hold; `None` for every server. A token cannot say so, so
+    /// each such server has a capability of its own. Tool grants name their server themselves.
+    pub server: Option<String>,
     /// What it allows.
     pub scope: ChioScope,
 }
@@ -29,14 +32,15 @@ struct Parts {
     prompts: Vec<PromptGrant>,
 }
 
-/// One scope for each distinct ttl, shortest first. Within a scope grants keep the order of the policy.
-pub(crate) fn default_grants(
-    default: &DefaultCapabilities,
+/// One scope for each distinct ttl, shortest first, and for each server that resource or prompt rules name. Within a scope grants keep the order of the policy.
+pub(crate) fn default_grants<'a>(
+    default: &'a DefaultCapabilities,
     source: &str,
 ) -> Result<Vec<DefaultGrant>, PolicyError> {
-    let mut by_ttl: BTreeMap<u64, Parts> = BTreeMap::new();
+    let mut parts: BTreeMap<(u64, Option<&str>), Parts> = BTreeMap::new();
+    let only = |server: &'a str| (server != "*").then_some(server);
     for rule in &default.tools {
-        by_ttl.entry(rule.ttl.value).or_default().tools.push(tool_grant(rule, source)?);
+        parts.entry((rule.ttl.value, None)).or_default().tools.push(tool_grant(rule, source)?);
     }
     for rule in &default.resources {
         let operations = rule.operations.iter().map(|operation| match operation {
@@ -45,7 +49,7 @@ pub(crate) fn default_grants(
             ResourceOperation::Delegate => Operation::Delegate,
         });
         let grant = ResourceGrant::new(operations.collect(), rule.uri.clone());
-        by_ttl.entry(rule.ttl.value).or_default().resources.push(grant);
+        parts.entry((rule.ttl.value, only(&rule.server))).or_default().resources.push(grant);
     }
     for rule in &default.prompts {
         let operations = rule.operations.iter().map(|operation| match operation {
@@ -53,19 +57,20 @@ pub(crate) fn default_grants(
             PromptOperation::Delegate => Operation::Delegate,
         });
         let grant = PromptGrant::new(operations.collect(), rule.prompt.clone());
-        by_ttl.entry(rule.ttl.value).or_default().prompts.push(grant);
+        parts.entry((rule.ttl.value, only(&rule.server))).or_default().prompts.push(grant);
     }
     for rule in &default.client_requests {
-        by_ttl.entry(rule.ttl.value).or_default().tools.push(client_request_grant(rule, source)?);
+        parts.entry((rule.ttl.value, None)).or_default().tools.push(client_request_grant(rule, source)?);
     }
-    let grant = |(ttl, parts): (u64, Parts)| DefaultGrant {
+    let grant = |((ttl, server), parts): ((u64, Option<&str>), Parts)| DefaultGrant {
         ttl,
+        server: server.map(str::to_owned),
         scope: ChioScope::new()
             .with_grants(parts.tools)
             .with_resource_grants(parts.resources)
             .with_prompt_grants(parts.prompts),
     };
-    Ok(by_ttl.into_iter().map(grant).collect())
+    Ok(parts.into_iter().map(grant).collect())
 }
 
 /// A tool grant under the method's own name, which no grant of every tool stands in for.

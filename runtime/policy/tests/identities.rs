@@ -80,3 +80,23 @@ fn client_requests_become_grants_of_exactly_their_method() {
     let unknown = "capabilities: {default: {client_requests: [{server: '*', method: '*'}]}}";
     assert!(EffectivePolicy::parse(unknown, "policy.yaml").is_err());
 }
+
+#[test]
+fn resource_and_prompt_rules_can_name_their_server() {
+    let text = "
+capabilities:
+  default:
+    tools: [{server: files, tool: read}]
+    resources: [{uri: 'file:///srv/*', server: files}, {uri: 'news:*'}]
+    prompts: [{prompt: greet, server: chat}]
+";
+    let policy = EffectivePolicy::parse(text, "policy.yaml").unwrap();
+    let found: Vec<_> = (policy.default_grants().iter())
+        .map(|grant| {
+            let (tools, resources, prompts) =
+                (&grant.scope.grants, &grant.scope.resource_grants, &grant.scope.prompt_grants);
+            (grant.server.as_deref(), tools.len(), resources.len(), prompts.len())
+        })
+        .collect();
+    assert_eq!(found, [(None, 1, 1, 0), (Some("chat"), 0, 0, 1), (Some("files"), 0, 1, 0)]);
+}

@@ -57,11 +57,13 @@ impl Viewer {
         })
     }
 
-    fn may_read_some(&self, edge: &Edge, template: &str) -> bool {
+    fn may_read_some(&self, edge: &Edge, server: &ServerId, template: &str) -> bool {
         match self {
             Self::Given => {
                 let grants = edge.settings.authority.grants();
-                grants.iter().any(|given| reads_some(&given.scope, template))
+                let here = |only: &String| only == server.as_str();
+                let mut given = grants.iter().filter(|given| given.server.as_ref().is_none_or(here));
+                given.any(|given| reads_some(&given.scope, template))
             }
             Self::Presents(standing) => reads_some(standing.scope(), template),
             Self::Nobody => false,
@@ -77,7 +79,7 @@ impl Viewer {
         match kind {
             Kind::Tools => self.may_call(edge, server, own),
             Kind::Resources => self.may_read(edge, server, own),
-            Kind::Templates => self.may_read_some(edge, own),
+            Kind::Templates => self.may_read_some(edge, server, own),
             Kind::Prompts => self.may_get(edge, server, own),
         }
     }
