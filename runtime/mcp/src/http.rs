@@ -128,7 +128,7 @@ impl Connection {
             match tokio::time::timeout(FAREWELL, farewell.send()).await {
                 // Servers may not allow it; then their sessions end in their own time.
                 Ok(Ok(answer)) => {
-                    tracing::debug!(status = %answer.status(), "ended the session of a tool server")
+                    tracing::debug!(status = %answer.status(), "ended the session of a tool server");
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(
