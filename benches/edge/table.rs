@@ -45,7 +45,7 @@ pub(crate) fn print(rows: &[Row], memory: &Memory, skipped: &[String]) {
             direct = Some(row);
         }
         println!(
-            "{:<26} {:>9} {:>10.0} {:>10.2} {:>10.3} {:>10.3} {:>10.1}",
+            "{:<26} {:>9} {:>10.0} {:>10.3} {:>10.3} {:>10.3} {:>10.1}",
             row.name,
             row.concurrency,
             row.median(|found| found.rate),
