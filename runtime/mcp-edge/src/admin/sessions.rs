@@ -84,7 +84,7 @@ fn live(session: &Session, idle_limit: Duration) -> Value {
         "lifecycle": {
             "state": life.state.as_str(),
             "createdAt": millis(session.created_at),
-            "lastSeenAt": now.checked_sub(ago).map(millis),
+            "lastSeenAt": millis(now.checked_sub(ago).unwrap_or(now)),
             "idleExpiresAt": expires.map(millis),
             "drainDeadlineAt": drains.map(millis),
             "protocolVersion": session.protocol_version(),
@@ -124,10 +124,16 @@ fn auth_context(identity: &Identity) -> Value {
     if identity.method == ReceiptCallerMethod::OauthBearer
         && let Some(context) = context.as_object_mut()
     {
-        context.insert("issuer".to_owned(), json!(identity.issuer));
-        context.insert("subject".to_owned(), json!(identity.subject));
-        context.insert("clientId".to_owned(), json!(identity.client_id));
-        context.insert("scopes".to_owned(), json!(identity.scopes));
+        let texts =
+            [("issuer", &identity.issuer), ("subject", &identity.subject), ("clientId", &identity.client_id)];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                context.insert(key.to_owned(), json!(text));
+            }
+        }
+        if !identity.scopes.is_empty() {
+            context.insert("scopes".to_owned(), json!(identity.scopes));
+        }
     }
     context
 }

@@ -70,7 +70,13 @@ async fn sessions_are_listed_newest_first_within_a_limit() {
             "{wrong}"
         );
     }
-    assert_eq!(house.admin("GET", "/admin/servers").await.json().await, json!({"servers": []}));
+    assert_eq!(
+        house.admin("GET", "/admin/servers").await.json().await,
+        json!({"servers": [{
+            "id": "files", "owner": "shared", "running": 1, "restarts": 2, "unattributedNotifications": 3,
+            "lastFailure": {"at": 7000, "reason": "it died"}, "retryInMillis": 1500,
+        }]})
+    );
     house.close().await;
 }
 
@@ -97,6 +103,7 @@ async fn metrics_count_requests_decisions_sessions_and_refusals() {
         "chio_mcp_in_flight 0",
         "chio_mcp_buffered_bytes 0",
         "chio_mcp_dropped_messages_total 0",
+        r#"chio_mcp_upstream_restarts_total{server="files"} 2"#,
         "# EOF",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");

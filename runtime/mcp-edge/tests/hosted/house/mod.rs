@@ -2,19 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chio_json::Json;
 use chio_kernel::SystemClock;
 use chio_mcp::channel::{Channel, Route};
 use chio_mcp::jsonrpc::{ErrorObject, Members, Notification};
-use chio_mcp::servers::ServerStatus;
+use chio_mcp::servers::{Failure, Owner, ServerStatus};
 use chio_mcp::session::{Handler, Incoming, Limits as SessionLimits, RequestOptions, Session};
 use chio_mcp_edge::auth::{AuthConfig, Authentication, Method};
 use chio_mcp_edge::{EdgeConfig, Host, Serving, serve};
 use chio_policy::Identity;
-use chio_spec::ErrorCode;
+use chio_spec::{ErrorCode, ServerId};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -182,7 +182,18 @@ impl Host for Scripted {
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
-        Vec::new()
+        vec![ServerStatus {
+            id: ServerId::new("files").unwrap(),
+            owner: Owner::Shared,
+            running: 1,
+            restarts: 2,
+            unattributed: 3,
+            last_failure: Some(Failure {
+                at: UNIX_EPOCH + Duration::from_secs(7),
+                reason: "it died".to_owned(),
+            }),
+            retry_in: Some(Duration::from_millis(1500)),
+        }]
     }
 }
 
