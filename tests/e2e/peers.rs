@@ -1,4 +1,5 @@
-//! Peers that nobody of us wrote, in pinned versions: a Python environment and npm packages under `target/peers`.
+//! Peers that nobody of us wrote, in pinned versions: Python environments and npm packages under `target/peers`, or in
+//! the folder that the variable `CHIO_TEST_TOOLS` names.
 //!
 //! They are installed once, under a lock that tests of other processes respect too, and used again later.
 
@@ -26,25 +27,41 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// A Python interpreter that has the packages.
 pub fn python() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let install = |folder: &Path| {
-        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        run(Command::new(folder.join("bin/python")).args(pip).args(PYTHON))
-    };
-    let installed = INSTALLED
-        .get_or_init(|| installed("python", PYTHON, install).map(|folder| folder.join("bin/python")));
-    installed.as_deref()
+    INSTALLED.get_or_init(|| python_with("python", PYTHON)).as_deref()
 }
 
 /// The folder whose `node_modules` holds the packages.
 pub fn npm() -> Option<&'static Path> {
     static INSTALLED: OnceLock<Option<PathBuf>> = OnceLock::new();
+    INSTALLED.get_or_init(|| npm_with("npm", NPM)).as_deref()
+}
+
+/// A Python interpreter in an environment of its own, named `kind`, that has these packages.
+pub fn python_with(kind: &str, packages: &[&str]) -> Option<PathBuf> {
+    let install = |folder: &Path| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        run(Command::new(folder.join("bin/python")).args(pip).args(packages))
+    };
+    installed(kind, packages, install).map(|folder| folder.join("bin/python"))
+}
+
+/// A folder of its own, named `kind`, whose `node_modules` holds these packages.
+pub fn npm_with(kind: &str, packages: &[&str]) -> Option<PathBuf> {
     let install = |folder: &Path| {
         fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let options = ["install", "--no-audit", "--no-fund", "--no-progress", "--prefix"];
-        run(Command::new("npm").args(options).arg(folder).args(NPM))
+        run(Command::new("npm").args(options).arg(folder).args(packages))
     };
-    INSTALLED.get_or_init(|| installed("npm", NPM, install)).as_deref()
+    installed(kind, packages, install)
+}
+
+/// The folder of all peers.
+pub fn root() -> PathBuf {
+    match std::env::var_os("CHIO_TEST_TOOLS") {
+        Some(root) => PathBuf::from(root),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("peers"),
+    }
 }
 
 /// The folder of one kind of peers, ready to be used.
@@ -53,7 +70,7 @@ fn installed(
     packages: &[&str],
     install: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("peers");
+    let root = root();
     fs::create_dir_all(&root).unwrap();
     let lock = File::create(root.join(format!("{kind}.lock"))).unwrap();
     lock.lock().unwrap();
