@@ -5,14 +5,14 @@ use crate::program::Program;
 
 #[test]
 fn an_edge_without_a_server_says_how_to_name_one() {
-    let told = Program::new().run(&["mcp", "serve-http", "--listen", "127.0.0.1:0"]).expect(1).err;
+    let told = Program::new().run(["mcp", "serve-http", "--listen", "127.0.0.1:0"]).expect(1).err;
     assert!(told.contains("no MCP server") && told.contains("--upstream"), "{told}");
 }
 
 #[test]
 fn an_edge_that_others_can_reach_needs_to_know_its_callers() {
     let told =
-        Program::new().run(&["mcp", "serve-http", "--listen", "0.0.0.0:0", "--", "true"]).expect(1).err;
+        Program::new().run(["mcp", "serve-http", "--listen", "0.0.0.0:0", "--", "true"]).expect(1).err;
     assert!(told.contains("--auth-token"), "{told}");
 }
 
@@ -20,7 +20,7 @@ fn an_edge_that_others_can_reach_needs_to_know_its_callers() {
 fn a_short_token_is_refused_and_not_repeated() {
     for option in ["--auth-token", "--admin-token"] {
         let told = Program::new()
-            .run(&["mcp", "serve-http", "--listen", "127.0.0.1:0", option, "hunter2", "--", "true"])
+            .run(["mcp", "serve-http", "--listen", "127.0.0.1:0", option, "hunter2", "--", "true"])
             .expect(1)
             .err;
         assert!(told.contains("16") && !told.contains("hunter2"), "{told}");
@@ -30,7 +30,7 @@ fn a_short_token_is_refused_and_not_repeated() {
 #[test]
 fn callers_are_known_in_one_way_only() {
     let both = ["mcp", "serve-http", "--auth-token", "0123456789abcdef", "--oauth", "--", "true"];
-    let told = Program::new().run(&both).expect(1).err;
+    let told = Program::new().run(both).expect(1).err;
     assert!(told.contains("cannot be used with"), "{told}");
 }
 
@@ -48,7 +48,7 @@ fn logins_approve_themselves_on_loopback_only() {
         "--",
         "true",
     ];
-    let told = Program::new().run(&open).expect(1).err;
+    let told = Program::new().run(open).expect(1).err;
     assert!(told.contains("loopback"), "{told}");
 }
 
@@ -59,6 +59,6 @@ fn a_configuration_with_two_servers_of_one_name_is_refused_with_its_place() {
         "chio.yaml",
         "servers:\n  - {id: a, command: ['true']}\n  - {id: a, url: 'http://127.0.0.1:1/mcp'}\n",
     );
-    let told = program.run(&["mcp", "serve-http", "--config", &config]).expect(1).err;
+    let told = program.run(["mcp", "serve-http", "--config", &config]).expect(1).err;
     assert!(told.contains("chio.yaml:3") && told.contains("name of another"), "{told}");
 }
