@@ -11,8 +11,7 @@ fn an_edge_without_a_server_says_how_to_name_one() {
 
 #[test]
 fn an_edge_that_others_can_reach_needs_to_know_its_callers() {
-    let told =
-        Program::new().run(["mcp", "serve-http", "--listen", "0.0.0.0:0", "--", "true"]).expect(1).err;
+    let told = Program::new().run(["mcp", "serve-http", "--listen", "0.0.0.0:0", "--", "true"]).expect(1).err;
     assert!(told.contains("--auth-token"), "{told}");
 }
 

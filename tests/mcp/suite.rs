@@ -137,9 +137,8 @@ fn the_official_suite_finds_no_fault_and_every_governed_request_has_its_receipt(
         let known = WARNINGS.iter().any(|(scenario, id, _)| check.scenario == *scenario && check.id == *id);
         assert!(known, "a warning that nobody has justified: {check:?}");
     }
-    for check in checks.iter().filter(|check| check.status == "SKIPPED") {
-        panic!("the suite skipped a check: {check:?}");
-    }
+    let skipped = checks.iter().find(|check| check.status == "SKIPPED");
+    assert!(skipped.is_none(), "the suite skipped a check: {skipped:?}");
     judge.approve(&tee);
 
     edge.end();
