@@ -207,11 +207,16 @@ impl ToolServerConnection for WrappedServer {
         let way = self.relay_in(meta)?;
         let way = way.as_deref().map(|relay| &relay.way);
         match (target, way) {
-            (_, Some(Way::Nowhere(reason))) => Err(kernel_error(reason)),
+            // Whatever it was that failed, this call was never sent.
+            (_, Some(Way::Nowhere(reason))) => Err(KernelError::Unavailable(reason.to_string())),
             (Target::Tool(name), Some(Way::Server { upstream, .. })) => self.knows_tool(upstream, name).await,
             (Target::Tool(name), None) => {
                 let upstream = self.default_upstream().await.map_err(|error| kernel_error(&error))?;
                 self.knows_tool(&upstream, name).await
+            }
+            (Target::Resource { .. } | Target::Prompt { .. }, None) if self.default.is_none() => {
+                self.default_upstream().await.map_err(|error| kernel_error(&error))?;
+                Ok(false)
             }
             (Target::Resource { method, .. }, Some(Way::Server { .. }) | None) => {
                 Ok(RESOURCE_METHODS.contains(&method.as_str()))
@@ -235,7 +240,7 @@ impl ToolServerConnection for WrappedServer {
             Some(Way::Client(ask)) if asks_client => ask(method.to_owned(), params).await,
             Some(Way::Client(_)) => Err(wrong_way("the relay leads to a client, and the call to a server")),
             _ if asks_client => Err(wrong_way("the call does not say which client it is meant for")),
-            Some(Way::Nowhere(reason)) => Err(reason.clone()),
+            Some(Way::Nowhere(reason)) => return Err(KernelError::Unavailable(reason.to_string())),
             Some(Way::Server { upstream, subscriber, following }) => {
                 let options =
                     RequestOptions { progress: following.progress.clone(), ..RequestOptions::default() };

@@ -4,8 +4,8 @@
 //! The edge looks like the server behind it, or like all of them in one. It answers initialization with what holds
 //! here, lists what the caller may use, and sends everything that acts through the kernel: tool calls and tasks,
 //! reading and subscribing to resources, prompts and completions of the client, and sampling, elicitation and roots
-//! of the servers. Lists, log levels and the end of a subscription pass without a receipt, for they reveal only what
-//! may be used and change nothing but what the client is told. Under an emergency stop they are refused, all but the
+//! of the servers. Lists, log levels and the end of a subscription of the session's own pass without a receipt, for
+//! they reveal only what may be used and change nothing but what the client is told. Under an emergency stop they are refused, all but the
 //! end of a subscription, after which the server does less.
 //!
 //! | module | what it is |
@@ -252,8 +252,17 @@ impl Edge {
     /// A server that runs and knows what the client wants of all servers.
     async fn upstream(&self, member: &Member) -> Result<Arc<Upstream>, McpError> {
         let upstream = member.upstream().await?;
-        self.log_level.tell(member, &upstream).await;
+        self.log_level.tell(member, &upstream);
         Ok(upstream)
+    }
+
+    /// The same for a call, which still gets its receipt when it is cancelled while it waits.
+    async fn reach(&self, member: &Member, cancel: &CancellationToken) -> Result<Arc<Upstream>, McpError> {
+        tokio::select! {
+            biased;
+            upstream = self.upstream(member) => upstream,
+            () = cancel.cancelled() => Err(McpError::Cancelled),
+        }
     }
 
     /// Passes unless everything, or this client, is stopped. The kernel asks again for whatever acts.

@@ -141,7 +141,8 @@ impl Malformed {
             Self::NotJson(_) => (PARSE_ERROR, None),
             Self::Batch => (INVALID_REQUEST, None),
             Self::Request { id, .. } => (INVALID_REQUEST, id.as_ref()),
-            Self::Response { id, .. } => (INVALID_REQUEST, Some(id)),
+            // The id that it names is of the other direction.
+            Self::Response { .. } => (INVALID_REQUEST, None),
         };
         error_text(id, &ErrorObject::new(code, self.to_string()))
     }

@@ -291,6 +291,10 @@ impl Session {
             }
             Arrival::Malformed(Malformed::Response { id, reason })
                 if self.shared.pending.answer(&id, Err(McpError::MalformedAnswer(reason.clone()))) => {}
+            // Its id is one of ours, if any: an error under it would answer another request, of the peer's own.
+            Arrival::Malformed(malformed @ Malformed::Response { .. }) => {
+                tracing::warn!(%malformed, "dropped an answer that nobody waits for");
+            }
             Arrival::Malformed(malformed) => {
                 tracing::warn!(%malformed, "refused a message");
                 // Nobody can be owed this answer so much that the connection should wait for it.

@@ -48,6 +48,30 @@ pub(crate) const INITIALIZED: &str = "notifications/initialized";
 /// tool of a server may go by these names.
 pub(crate) const CLIENT_METHODS: [&str; 3] = ["sampling/createMessage", "elicitation/create", "roots/list"];
 
+/// Methods by which a client asks a server. Receipts name the governed ones as they name tools.
+pub(crate) const SERVER_METHODS: [&str; 15] = [
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/cancel",
+];
+
+/// Whether a name is that of a method. No tool may go by it, for a receipt would not say which of the two it means.
+pub(crate) fn is_method(name: &str) -> bool {
+    CLIENT_METHODS.contains(&name) || SERVER_METHODS.contains(&name)
+}
+
 const TASK_STATUS: &str = "notifications/tasks/status";
 
 /// What becomes of what the server asks and tells.

@@ -100,6 +100,7 @@ async fn a_client_is_asked_only_for_what_it_declared() {
         ("sampling/createMessage", json!({"messages": [], "tools": []}), -32602),
         ("elicitation/create", json!({"mode": "url", "url": "https://e", "elicitationId": "e"}), -32602),
         ("elicitation/create", json!({"mode": "telepathy"}), -32602),
+        ("sampling/createMessage", json!({"messages": [], "includeContext": "allServers"}), -32602),
     ] {
         let answer = client.ask("tools/call", ask(method, &params)).await;
         let refused: Value = serde_json::from_str(text(&answer["result"])).unwrap();
@@ -197,4 +198,34 @@ async fn a_session_that_ends_asks_nobody_any_more() {
     assert_eq!(receipts.len(), 2);
     let asked = receipts.iter().find(|receipt| receipt.tool_name.as_str() == "roots/list").unwrap();
     assert!(matches!(asked.decision, Decision::Cancelled(_)), "{:?}", asked.decision);
+}
+
+#[tokio::test]
+async fn a_server_hands_out_urls_only_where_it_is_granted_and_the_client_takes_them() {
+    let complete =
+        json!({"method": "notifications/elicitation/complete", "params": {"elicitationId": "e-42"}});
+    for (server, capabilities) in [("two", everything()), ("one", json!({"elicitation": {"form": {}}}))] {
+        let hall = Hall::open(ASKING, vec![(server, Owner::Session, Script::with_tools(server, EVERYTHING))]);
+        let mut client = hall.client(capabilities).await;
+        let visit = client.call("visit", json!({})).await;
+        assert_eq!(visit["isError"], true);
+        assert_eq!(visit["_meta"]["chio.dev/error"]["name"], "method_not_governed", "{visit}");
+        assert!(!visit.to_string().contains("example.com"), "{visit}");
+        // It was not given, so it cannot be complete.
+        client.call("say", complete.clone()).await;
+        assert!(client.heard().is_empty());
+        client.leave().await;
+    }
+}
+
+#[tokio::test]
+async fn an_elicitation_that_was_denied_is_not_told_complete() {
+    let hall = Hall::open(ASKING, vec![("two", Owner::Session, Script::with_tools("two", EVERYTHING))]);
+    let mut client = hall.client(everything()).await;
+    let params = json!({"mode": "url", "url": "https://e", "elicitationId": "e-1", "message": "go"});
+    client.call("ask", ask("elicitation/create", &params)["arguments"].clone()).await;
+    let told = json!({"elicitationId": "e-1", "message": "and now go there"});
+    client.call("say", json!({"method": "notifications/elicitation/complete", "params": told})).await;
+    assert!(client.heard().is_empty());
+    client.leave().await;
 }

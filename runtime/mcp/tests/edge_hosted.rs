@@ -429,3 +429,55 @@ async fn what_is_added_to_mcp_has_the_form_that_the_specification_gives_it() {
     }
     client.leave().await;
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_holds_up_no_call_to_the_others() {
+    let hangs = Arc::new(Script { name: "hangs", hangs: true, ..Script::default() });
+    let well = Script::with_tools("well", &["whoami"]);
+    let hall = Hall::open(OPEN, vec![("hangs", Owner::Session, hangs), ("well", Owner::Session, well)]);
+    let mut client = hall.client(json!({})).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(text(&client.call("whoami", json!({})).await), "well");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    // From now on it is known whose it is.
+    let begun = std::time::Instant::now();
+    client.call("whoami", json!({})).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    client.stop.cancel();
+}
+
+#[tokio::test]
+async fn only_we_speak_under_our_names_and_every_answer_names_its_receipt() {
+    let one = Script::with_tools("one", &["die"]);
+    let hall = Hall::open(OPEN, vec![("one", Owner::Session, Arc::clone(&one))]);
+    let mut client = hall.client(json!({})).await;
+    let meta = client.ask("resources/read", json!({"uri": "a://x"})).await["result"]["_meta"].clone();
+    let receipts = hall.receipts().await;
+    let id = serde_json::to_value(&receipts[0]).unwrap()["id"].clone();
+    assert_eq!(meta, json!({"own": 1, "chio.dev/receiptId": id, "chio.dev/decision": "allow"}));
+    // What was never subscribed to needs no end that a server would hear of.
+    assert_eq!(client.ask("resources/unsubscribe", json!({"uri": "a://x"})).await["result"], json!({}));
+    assert!(one.seen("resources/unsubscribe").is_empty());
+    client.call("die", json!({})).await;
+    let away = client.ask("resources/read", json!({"uri": "a://x"})).await["error"].clone();
+    assert_eq!(away["data"]["chioError"]["name"], "server_unavailable", "{away}");
+    let receipts = hall.receipts().await;
+    assert_eq!(receipts.len(), 3);
+    assert!(matches!(receipts[2].decision, Decision::Deny(_)), "{:?}", receipts[2].decision);
+    client.leave().await;
+}
+
+#[tokio::test]
+async fn a_relayed_initialization_carries_no_capability_to_the_server() {
+    let one = Script::with_tools("one", &["whoami"]);
+    let hall = Hall::open(OPEN, vec![("one", Owner::Session, Arc::clone(&one))]);
+    let mut client = hall.session(Mode::Relay);
+    let mut params = request(&json!("2025-11-25"));
+    params["_meta"] = json!({"chio.dev/capability": {"secret": 1}, "kept": true});
+    params["odd"] = json!(1);
+    assert!(client.ask("initialize", params).await["result"].is_object());
+    let mut told = request(&json!("2025-11-25"));
+    told["_meta"] = json!({"kept": true});
+    assert_eq!(one.seen("initialize"), [told]);
+    client.leave().await;
+}

@@ -428,3 +428,16 @@ proptest! {
         runtime.block_on(interleave(steps));
     }
 }
+
+#[tokio::test]
+async fn a_malformed_answer_that_nobody_waits_for_is_never_answered() {
+    let mut peer = Peer::new(Limits::default(), 1 << 20);
+    // It has a request of its own under that id, which an error of ours would fail.
+    peer.says(json!({"jsonrpc": "2.0", "id": 7, "method": "held"})).await;
+    peer.says(json!({"jsonrpc": "2.0", "id": 7})).await;
+    peer.says(json!({"jsonrpc": "2.0", "id": 7, "result": {}, "error": {"code": 1, "message": "m"}})).await;
+    assert!(peer.hears().is_empty());
+    peer.finish("7");
+    settle().await;
+    assert_eq!(peer.hears(), [json!({"jsonrpc": "2.0", "id": 7, "result": {"answers": "7"}})]);
+}

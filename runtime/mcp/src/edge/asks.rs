@@ -16,6 +16,7 @@ use crate::connection::Ask;
 use crate::edge::Edge;
 use crate::edge::calls::{RESULT_LIMIT, answered_by_peer};
 use crate::edge::capabilities::{CLIENT_REQUESTS, ClientCapabilities};
+use crate::edge::initialize::Introduced;
 use crate::edge::methods::not_here;
 use crate::edge::params::{Params, RELATED_TASK, invalid};
 use crate::edge::results::{method_error, upstream_error};
@@ -34,17 +35,18 @@ const MOST_ELICITATIONS: usize = 256;
 const URL_ELICITATION_REQUIRED: i64 = -32042;
 
 /// The elicitations by URL that this session's client was given, newest last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Elicitations {
     given: Arc<Mutex<VecDeque<(ServerId, String)>>>,
 }
 
 impl Elicitations {
-    /// Whether a `notifications/elicitation/complete` is about one that this client was given.
-    pub(super) fn knows(&self, server: &ServerId, params: &Json) -> bool {
-        let id = Members::parse(params.get()).ok().and_then(|params| params.string("elicitationId"));
+    /// What the client is told of a `notifications/elicitation/complete`, if it is about one that it was given.
+    pub(super) fn completed(&self, server: &ServerId, params: &Json) -> Option<Json> {
+        let id = Members::parse(params.get()).ok().and_then(|params| params.string("elicitationId"))?;
         let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-        id.is_some_and(|id| given.iter().any(|(of, known)| of == server && *known == id))
+        let known = given.iter().any(|(of, known)| of == server && *known == id);
+        known.then(|| Json::from_value(&serde_json::json!({"elicitationId": id})))
     }
 
     fn give(&self, server: &ServerId, params: &Json) {
@@ -55,7 +57,7 @@ impl Elicitations {
     }
 
     /// Remembers the elicitations that a server's error asks the client to go through.
-    pub(super) fn give_required(&self, server: &ServerId, error: &ErrorObject) {
+    fn give_required(&self, server: &ServerId, error: &ErrorObject) {
         let data = error.data.as_ref().filter(|_| error.code == URL_ELICITATION_REQUIRED);
         let Some(data) = data.and_then(|data| data.to_value().ok()) else { return };
         let required = data.get("elicitations").and_then(serde_json::Value::as_array);
@@ -105,10 +107,7 @@ impl Edge {
             Some(task) => self.tasks.route(task),
             None => self.in_flight.route(server),
         };
-        if method == "elicitation/create" && params.string("mode").is_ok_and(|mode| mode == "url") {
-            self.elicitations.give(server, &arguments);
-        }
-        let ask = self.ask(route, meta.progress);
+        let ask = self.ask(server, route, meta.progress);
         let outcome = self.govern_ask(member, request, arguments, ask, &meta.forward).await?;
         match outcome {
             (Outcome { result: ToolCallResult::Ok(ok), .. }, _) => Ok(ok.value.clone()),
@@ -170,12 +169,14 @@ impl Edge {
     }
 
     /// How an allowed request reaches the client.
-    fn ask(&self, route: Route, progress: Option<ProgressSink>) -> Ask {
+    fn ask(&self, server: &ServerId, route: Route, progress: Option<ProgressSink>) -> Ask {
         let client = self.client.clone();
+        let (server, elicitations) = (server.clone(), self.elicitations.clone());
         let declared = self.introduced.get().map(|introduced| Arc::clone(&introduced.client));
         let declared = declared.unwrap_or_default();
         Arc::new(move |method: String, params: Json| {
             let (client, declared) = (client.clone(), Arc::clone(&declared));
+            let (server, elicitations) = (server.clone(), elicitations.clone());
             let options = RequestOptions {
                 progress: progress.clone(),
                 route: route.clone(),
@@ -183,11 +184,29 @@ impl Edge {
             };
             Box::pin(async move {
                 beyond(&declared, &method, &params).map_err(McpError::Refused)?;
+                // Only now: what was denied has not been given.
+                if method == "elicitation/create" {
+                    elicitations.give(&server, &params);
+                }
                 // A request without parameters stays one.
                 let params = Some(params).filter(|params| params.get() != "{}");
                 client.request(&method, params.as_ref(), options).await
             })
         })
+    }
+
+    /// A server's answer that asks the client to go through elicitations first: they are for the client only where the
+    /// server could have asked for them. None where it could not.
+    pub(super) fn permitted(&self, server: &ServerId, refusal: &ErrorObject) -> Option<ErrorObject> {
+        if refusal.code == URL_ELICITATION_REQUIRED {
+            let declared = |introduced: &Introduced| introduced.client.part("elicitation", "url");
+            if !self.introduced.get().is_some_and(declared) || !self.may_ask("elicitation/create", server) {
+                tracing::warn!(%server, "withheld URLs that a tool server wants the user to visit");
+                return None;
+            }
+            self.elicitations.give_required(server, refusal);
+        }
+        Some(refusal.clone())
     }
 
     /// The client has other roots: its own servers that may ask for them are told.
@@ -215,6 +234,10 @@ fn beyond(capabilities: &ClientCapabilities, method: &str, params: &Json) -> Res
             let has_tools = params.get("tools").is_some() || params.get("toolChoice").is_some();
             if has_tools && !capabilities.part("sampling", "tools") {
                 return Err(invalid("the client does not sample with tools"));
+            }
+            let context = params.get("includeContext").is_some_and(|context| context != r#""none""#);
+            if context && !capabilities.part("sampling", "context") {
+                return Err(invalid("the client includes no context; leave `includeContext` out"));
             }
         }
         "elicitation/create" => {

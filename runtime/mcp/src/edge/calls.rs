@@ -10,19 +10,20 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::Route;
 use crate::connection::Following;
 use crate::edge::Edge;
-use crate::edge::capabilities::CLIENT_REQUESTS;
 use crate::edge::catalogue::Meant;
 use crate::edge::params::{Meta, Params, RELATED_TASK, invalid};
 use crate::edge::results::{
-    ToolAnswer, method_error, refusal_with_receipt, tool_result, unavailable_error, upstream_error,
+    ToolAnswer, annotated, instead_with_receipt, method_error, refusal_with_receipt, strip_meta, tool_result,
+    upstream_error,
 };
 use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, quote};
 use crate::registry::chio_error;
 use crate::servers::Member;
-use crate::session::{Incoming, ProgressSink};
+use crate::session::{Cancellation, Incoming, ProgressSink};
 use crate::stdio::MAX_LINE_BYTES;
 use crate::upstream::Upstream;
+use crate::upstream::is_method;
 
 /// What the envelope and the receipt's reference may add to a result.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -49,8 +50,8 @@ pub(super) struct Called {
     pub(super) outcome: Outcome,
     /// The server's own error, where it answered with one.
     pub(super) refusal: Option<ErrorObject>,
-    /// Why there was no server to call.
-    pub(super) unavailable: Option<ErrorObject>,
+    /// What the client is told instead of it: why there was no server to call, or that the server may not ask so.
+    pub(super) instead: Option<ErrorObject>,
 }
 
 impl Called {
@@ -60,19 +61,21 @@ impl Called {
             Some(refusal) if answered_by_peer(&self.outcome) => {
                 Err(refusal_with_receipt(refusal, &self.outcome))
             }
-            _ => tool_result(&self.outcome, self.unavailable.as_ref(), task),
+            _ => tool_result(&self.outcome, self.instead.as_ref(), task),
         }
     }
 
     /// The answer to any other method.
     pub(super) fn method_answer(&self) -> Result<Json, ErrorObject> {
         match (&self.outcome.result, &self.refusal) {
-            (ToolCallResult::Ok(ok), _) => Ok(ok.value.clone()),
+            // A subscription has an empty result.
+            (ToolCallResult::Ok(ok), _) if ok.value.get() == "{}" => Ok(ok.value.clone()),
+            (ToolCallResult::Ok(ok), _) => annotated(&ok.value, &self.outcome, None),
             (_, Some(refusal)) if answered_by_peer(&self.outcome) => {
                 Err(refusal_with_receipt(refusal, &self.outcome))
             }
-            _ => Err(match &self.unavailable {
-                Some(unavailable) => unavailable_error(unavailable, &self.outcome),
+            _ => Err(match &self.instead {
+                Some(instead) => instead_with_receipt(instead, &self.outcome),
                 None => method_error(&self.outcome),
             }),
         }
@@ -85,12 +88,12 @@ impl Edge {
         let name = params.string("name")?;
         let arguments = params.object("arguments")?;
         let meta = params.meta()?;
-        let (member, own) = self.tool_meant(&name, &meta).await?;
+        let (member, own) = self.tool_meant(&name, &meta, &request.cancelled).await?;
         let tool = ToolName::new(own.as_str())
             .map_err(|error| chio_error(ErrorCode::InvalidParams, Some(&error.to_string()), None))?;
         let target = Target::Tool(tool);
         let asked = self.task_asked(&params)?;
-        let upstream = self.upstream(member).await;
+        let upstream = self.reach(member, request.cancelled.token()).await;
         if let Err(misuse) = check_task_support(&upstream, &own, asked.is_some()).await
             // What a tool says about tasks is not told to those who may not call it.
             && self.viewer(&meta).await.may_call(self, member.id(), &own)
@@ -139,7 +142,7 @@ impl Edge {
     ) -> Result<Json, ErrorObject> {
         let arguments = arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
         let _flight = self.in_flight.enter(member.id(), &request.id);
-        let upstream = self.upstream(member).await;
+        let upstream = self.reach(member, request.cancelled.token()).await;
         let call = self.call_of(request, member, upstream, target, arguments, meta);
         self.govern(call).await?.method_answer()
     }
@@ -152,7 +155,8 @@ impl Edge {
         let (followed, unavailable) = match upstream {
             Ok(upstream) => (member.follow(upstream, Some(&meta.forward), following), None),
             Err(error) => {
-                let unavailable = upstream_error(error.clone());
+                let text = error.to_string();
+                let unavailable = chio_error(ErrorCode::ServerUnavailable, Some(&text), None);
                 (member.wrapped().follow_failure(error, Some(&meta.forward)), Some(unavailable))
             }
         };
@@ -190,18 +194,28 @@ impl Edge {
             cancel,
         };
         let outcome = settings.kernel.call(call).await;
-        let refusal = relay.refusal().cloned();
-        if let Some(refusal) = &refusal {
-            self.elicitations.give_required(member.id(), refusal);
-        }
         // A denial has its own reason; only what failed for want of a server says that there is none.
-        let unavailable = unavailable.filter(|_| outcome.error == Some(ErrorCode::ToolServerError));
-        Ok(Called { outcome, refusal, unavailable })
+        let unavailable = unavailable.filter(|_| outcome.error == Some(ErrorCode::ServerUnavailable));
+        let Some(refusal) = relay.refusal() else {
+            return Ok(Called { outcome, refusal: None, instead: unavailable });
+        };
+        let refusal = self.permitted(member.id(), refusal);
+        let withheld = refusal.is_none().then(|| {
+            let text = "the tool server wants the user to visit a URL first, which is passed on only where \
+                        the policy grants the server elicitation/create and the client takes URLs";
+            chio_error(ErrorCode::MethodNotGoverned, Some(text), None)
+        });
+        Ok(Called { outcome, refusal, instead: withheld })
     }
 
     /// The server and its own name for a tool that the client names.
-    async fn tool_meant(&self, name: &str, meta: &Meta) -> Result<(&Member, String), ErrorObject> {
-        if CLIENT_REQUESTS.iter().any(|(method, ..)| *method == name) {
+    async fn tool_meant(
+        &self,
+        name: &str,
+        meta: &Meta,
+        cancelled: &Cancellation,
+    ) -> Result<(&Member, String), ErrorObject> {
+        if is_method(name) {
             // In grants and receipts these are the methods, and nothing else may go by their names.
             return Err(invalid(&format!("{name} is the name of a method and of no tool")));
         }
@@ -210,7 +224,7 @@ impl Edge {
         }
         let viewer = self.viewer(meta).await;
         let may_use = |server: &ServerId, name: &str| viewer.may_call(self, server, name);
-        self.member_meant("tool", name, self.tool_named(name).await, may_use)
+        self.member_meant("tool", name, self.tool_named(name, cancelled).await, may_use)
     }
 
     /// The server that a name of several means, or what the client is told instead.
@@ -281,6 +295,7 @@ async fn check_task_support(
 pub(super) fn progress_params(progress: &Json, token: &str, task: Option<&str>) -> Option<Json> {
     let mut members = Members::parse(progress.get()).ok()?;
     members.set("progressToken", token);
+    strip_meta(&mut members);
     let meta = members.get("_meta").unwrap_or("{}").to_owned();
     let mut meta = Members::parse(&meta).ok()?;
     let named = meta.remove(RELATED_TASK).is_some();

@@ -21,7 +21,7 @@ use crate::edge::Edge;
 use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::servers::Member;
-use crate::session::RequestOptions;
+use crate::session::{Cancellation, RequestOptions};
 use crate::upstream::{REQUEST_TIMEOUT, ToolList, Upstream};
 
 pub(super) use names::Meant;
@@ -30,6 +30,9 @@ pub(super) use pages::{Page, Pages};
 
 /// How long a list waits for one server. One that needs longer appears in a later list.
 const LIST_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a request waits for the servers' lists when it names what no list seen so far has.
+const NAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A list this young is not fetched again for what it does not hold.
 const FRESH: Duration = Duration::from_secs(1);
@@ -168,7 +171,7 @@ enum Age {
 impl Edge {
     /// Everything of one kind that the servers offer, in their order, under the names that the client is to use.
     pub(super) async fn offered(&self, kind: Kind) -> Arc<[Entry]> {
-        let lists = self.listings(kind, Age::Now).await;
+        let lists = self.listings(kind, Age::Now, LIST_PATIENCE).await;
         let names = matches!(kind, Kind::Tools | Kind::Prompts).then(|| self.names(&lists));
         let mut seen = HashSet::new();
         let mut entries = Vec::new();
@@ -189,40 +192,61 @@ impl Edge {
     }
 
     /// What a client means by the name of a tool.
-    pub(super) async fn tool_named(&self, name: &str) -> Meant {
-        self.named(Kind::Tools, name).await
+    pub(super) async fn tool_named(&self, name: &str, cancelled: &Cancellation) -> Meant {
+        self.named(Kind::Tools, name, cancelled).await
     }
 
     /// What a client means by the name of a prompt.
-    pub(super) async fn prompt_named(&self, name: &str) -> Meant {
-        self.named(Kind::Prompts, name).await
+    pub(super) async fn prompt_named(&self, name: &str, cancelled: &Cancellation) -> Meant {
+        self.named(Kind::Prompts, name, cancelled).await
     }
 
-    async fn named(&self, kind: Kind, name: &str) -> Meant {
-        let meant = self.names(&self.listings(kind, Age::Current).await).meant(name);
-        if meant != Meant::Nothing {
-            return meant;
+    /// What has been listed decides, so that a server that hangs holds up no call of the others.
+    async fn named(&self, kind: Kind, name: &str, cancelled: &Cancellation) -> Meant {
+        let known = self.names(&self.known(kind)).meant(name);
+        if known != Meant::Nothing {
+            return known;
         }
-        self.names(&self.listings(kind, Age::Fresh).await).meant(name)
+        let asked = async {
+            for age in [Age::Current, Age::Fresh] {
+                let meant = self.names(&self.listings(kind, age, NAME_PATIENCE).await).meant(name);
+                if meant != Meant::Nothing {
+                    return meant;
+                }
+            }
+            Meant::Nothing
+        };
+        tokio::select! {
+            meant = asked => meant,
+            () = patience(cancelled) => self.names(&self.known(kind)).meant(name),
+        }
     }
 
     /// The position of the server that a URI, or a template of one, belongs to: the one that lists it, else the one
     /// with the template that says most about it, else the only one that has resources at all.
-    pub(super) async fn resource_owner(&self, uri: &str) -> Option<usize> {
-        for age in [Age::Current, Age::Fresh] {
-            let resources = self.listings(Kind::Resources, age).await;
-            let lists = |(list, _): &(Arc<Listing>, bool)| list.entries.iter().any(|(own, ..)| **own == *uri);
-            if let Some(position) = resources.iter().position(lists) {
-                return Some(position);
+    pub(super) async fn resource_owner(&self, uri: &str, cancelled: &Cancellation) -> Option<usize> {
+        let known = || owner_among(uri, &self.known(Kind::Resources), &self.known(Kind::Templates));
+        if let Some(position) = known() {
+            return Some(position);
+        }
+        let asked = async {
+            for age in [Age::Current, Age::Fresh] {
+                let (resources, templates) = tokio::join!(
+                    self.listings(Kind::Resources, age, NAME_PATIENCE),
+                    self.listings(Kind::Templates, age, NAME_PATIENCE),
+                );
+                if let Some(position) = owner_among(uri, &resources, &templates) {
+                    return Some(position);
+                }
             }
-            let templates = self.listings(Kind::Templates, age).await;
-            let said = templates.iter().enumerate().flat_map(|(position, (list, _))| {
-                list.entries.iter().filter_map(move |(template, ..)| Some((fit(template, uri)?, position)))
-            });
-            // Of equal ones the first server's.
-            if let Some((_, position)) = said.max_by_key(|(fit, position)| (*fit, usize::MAX - position)) {
-                return Some(position);
-            }
+            None
+        };
+        let found = tokio::select! {
+            found = asked => found,
+            () = patience(cancelled) => known(),
+        };
+        if found.is_some() {
+            return found;
         }
         let mut able = self.members().iter().enumerate().filter(|(_, member)| {
             member.running().is_some_and(|upstream| announces(&upstream, Kind::Resources.capability()))
@@ -245,16 +269,25 @@ impl Edge {
         Names::decide(&offered)
     }
 
+    /// The list that each server gave last, also where it has changed or the server is away.
+    fn known(&self, kind: Kind) -> Vec<(Arc<Listing>, bool)> {
+        let kept = |member: &Member| self.catalogue.kept(member.id(), kind);
+        self.members()
+            .iter()
+            .map(|member| (kept(member).map(|kept| kept.list).unwrap_or_default(), false))
+            .collect()
+    }
+
     /// The list of every server, and whether the server itself stands behind it now.
-    async fn listings(&self, kind: Kind, age: Age) -> Vec<(Arc<Listing>, bool)> {
+    async fn listings(&self, kind: Kind, age: Age, patience: Duration) -> Vec<(Arc<Listing>, bool)> {
         join_all(self.members().iter().map(|member| async move {
-            let listing = tokio::time::timeout(LIST_PATIENCE, self.listing(member, kind, age)).await;
+            let listing = tokio::time::timeout(patience, self.listing(member, kind, age)).await;
             let failure = match listing {
                 Ok(Ok(list)) => return (list, true),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => {
                     self.await_server(member, kind);
-                    format!("it did not answer within {} s", LIST_PATIENCE.as_secs())
+                    format!("it did not answer within {} s", patience.as_secs())
                 }
             };
             tracing::warn!(server = %member.id(), reason = %failure, "a server is left out of {}", kind.method());
@@ -368,6 +401,30 @@ async fn fetch(upstream: &Upstream, kind: Kind) -> Result<Listing, McpError> {
         }
     }
     Err(McpError::MalformedAnswer(format!("{} has more than {MOST_PAGES} pages", kind.method())))
+}
+
+/// Ends when a request has waited long enough for lists, or nobody wants its answer any more.
+async fn patience(cancelled: &Cancellation) {
+    tokio::select! {
+        () = tokio::time::sleep(NAME_PATIENCE) => {}
+        () = cancelled.fired() => {}
+    }
+}
+
+/// The position of the server that lists a URI, else of the one whose template says most about it.
+fn owner_among(
+    uri: &str,
+    resources: &[(Arc<Listing>, bool)],
+    templates: &[(Arc<Listing>, bool)],
+) -> Option<usize> {
+    let lists = |(list, _): &(Arc<Listing>, bool)| list.entries.iter().any(|(own, ..)| **own == *uri);
+    resources.iter().position(lists).or_else(|| {
+        let said = templates.iter().enumerate().flat_map(|(position, (list, _))| {
+            list.entries.iter().filter_map(move |(template, ..)| Some((fit(template, uri)?, position)))
+        });
+        // Of equal ones the first server's.
+        said.max_by_key(|(fit, position)| (*fit, usize::MAX - position)).map(|(_, position)| position)
+    })
 }
 
 /// Whether a server announced a capability.

@@ -16,6 +16,7 @@ use crate::edge::Edge;
 use crate::edge::catalogue::Kind;
 use crate::edge::methods::not_here;
 use crate::edge::params::RELATED_TASK;
+use crate::edge::results::without_our_keys;
 use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, Members, Notification, quote};
 use crate::servers::{Owner, ServerEvents, is_at_or_below};
@@ -67,9 +68,9 @@ impl Edge {
             ("notifications/resources/updated", _) => params
                 .filter(|params| self.is_subscribed(server, params))
                 .map(|params| self.own_words(server, params)),
-            ("notifications/elicitation/complete", _) => {
-                params.filter(|params| self.elicitations.knows(server, params)).cloned().map(|p| (p, None))
-            }
+            ("notifications/elicitation/complete", _) => params
+                .and_then(|params| self.elicitations.completed(server, params))
+                .map(|params| (params, None)),
             _ => None,
         };
         let Some((params, task)) = relayed else {
@@ -83,17 +84,17 @@ impl Edge {
         self.tell(method, Some(&params), route);
     }
 
-    /// The parameters with the task that they name, if any, under our name for it; no client ever learns a server's.
+    /// The parameters without what only we may say, and with the task that they name, if any, under our name for it;
+    /// no client ever learns a server's.
     pub(super) fn own_words(&self, server: &ServerId, params: &Json) -> (Json, Option<String>) {
         let unchanged = || (params.clone(), None);
         let Ok(mut members) = Members::parse(params.get()) else { return unchanged() };
-        let Some(meta) = members.get("_meta").map(str::to_owned) else { return unchanged() };
-        let Ok(mut meta) = Members::parse(&meta) else { return unchanged() };
-        let Some(theirs) = meta.get(RELATED_TASK).map(str::to_owned) else { return unchanged() };
-        let task = self.tasks.ours(server, &theirs);
-        match &task {
-            Some(task) => meta.set(RELATED_TASK, format!(r#"{{"taskId":{}}}"#, quote(task))),
-            None => drop(meta.remove(RELATED_TASK)),
+        let Some(meta) = members.get("_meta").map(without_our_keys) else { return unchanged() };
+        let mut meta = Members::parse(&meta).unwrap_or_default();
+        let theirs = meta.remove(RELATED_TASK);
+        let task = theirs.and_then(|theirs| self.tasks.ours(server, &theirs));
+        if let Some(task) = &task {
+            meta.set(RELATED_TASK, format!(r#"{{"taskId":{}}}"#, quote(task)));
         }
         members.set("_meta", meta.to_text());
         members.to_json().map_or_else(|_| unchanged(), |params| (params, task))

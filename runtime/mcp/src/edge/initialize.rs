@@ -17,7 +17,7 @@ use crate::edge::capabilities::{Announced, ClientCapabilities};
 use crate::edge::events::FromServers;
 use crate::edge::methods::INITIALIZED;
 use crate::edge::params::{Params, invalid};
-use crate::edge::results::upstream_error;
+use crate::edge::results::{strip_meta, upstream_error};
 use crate::edge::{Edge, Mode};
 use crate::jsonrpc::{ErrorObject, INVALID_REQUEST, Members, quote};
 use crate::registry::{chio_error, entry};
@@ -72,7 +72,12 @@ impl Edge {
         request: &Incoming,
         upstream: &Upstream,
     ) -> Result<(Json, Introduced), ErrorObject> {
-        let mut params = Params::of(request)?.members;
+        let asked = Params::of(request)?;
+        let meta = asked.meta()?;
+        let mut params = asked.only(&["protocolVersion", "capabilities", "clientInfo"]);
+        if meta.forward != "{}" {
+            params.set("_meta", meta.forward);
+        }
         let client = Arc::new(ClientCapabilities::of(params.get("capabilities")));
         if let Some(member) = self.only_member() {
             params.set("capabilities", self.told(&client, member.id()).get().to_owned());
@@ -190,6 +195,7 @@ fn with_capabilities(
     }
     let capabilities: Value = announced.to_value();
     members.set("capabilities", capabilities.to_string());
+    strip_meta(&mut members);
     members.to_json().map_err(|error| broken(&error.to_string()))
 }
 

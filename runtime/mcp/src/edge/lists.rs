@@ -13,16 +13,15 @@ use chio_spec::{ServerId, ToolName};
 use serde_json::value::RawValue;
 
 use crate::edge::Edge;
-use crate::edge::capabilities::CLIENT_REQUESTS;
 use crate::edge::catalogue::{Entry, Kind, Page};
 use crate::edge::params::{Meta, Params, invalid};
 use crate::edge::resources::forwarded;
-use crate::edge::results::upstream_error;
+use crate::edge::results::{strip_meta, upstream_error, without_our_keys, without_ours};
 use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, Members, quote};
 use crate::servers::Member;
 use crate::session::{Incoming, RequestOptions};
-use crate::upstream::REQUEST_TIMEOUT;
+use crate::upstream::{REQUEST_TIMEOUT, is_method};
 
 /// By whose leave a list is looked at.
 pub(super) enum Viewer {
@@ -44,8 +43,7 @@ impl Viewer {
     }
 
     pub(super) fn may_call(&self, edge: &Edge, server: &ServerId, name: &str) -> bool {
-        let reserved = CLIENT_REQUESTS.iter().any(|(method, ..)| *method == name);
-        !reserved
+        !is_method(name)
             && edge.settings.kernel.policy().pipeline().visible(server.as_str(), name)
             && ToolName::new(name).is_ok_and(|name| self.covers(edge, &Target::Tool(name), server))
     }
@@ -191,14 +189,14 @@ impl Edge {
 }
 
 fn listed(kind: Kind, page: &Page<Entry>, meta: Option<&Json>) -> Result<Json, ErrorObject> {
-    let entries: Vec<&str> = page.entries.iter().map(|entry| &*entry.shown).collect();
+    let entries: Vec<_> = page.entries.iter().map(|entry| without_ours(&entry.shown)).collect();
     let mut result = Members::default();
     result.set(kind.entries(), format!("[{}]", entries.join(",")));
     if let Some(next) = &page.next {
         result.set("nextCursor", quote(next));
     }
     if let Some(meta) = meta {
-        result.set("_meta", meta.get());
+        result.set("_meta", without_our_keys(meta.get()));
     }
     result.to_json().map_err(|error| broken(&error.to_string()))
 }
@@ -213,8 +211,13 @@ fn filtered(page: &Json, kind: Kind, keep: impl Fn(&str) -> bool) -> Result<Json
         let entry = Members::parse(entry).ok();
         entry.and_then(|entry| entry.string(kind.key())).is_some_and(|own| keep(&own))
     };
-    let kept: Vec<&str> = entries.iter().map(|entry| entry.get()).filter(passes).collect();
+    let kept: Vec<_> = entries.iter().map(|entry| entry.get()).filter(passes).map(without_ours).collect();
     members.set(kind.entries(), format!("[{}]", kept.join(",")));
+    // Some write `null` for the last page, which clients that check what they are told refuse.
+    if members.string("nextCursor").is_none() {
+        members.remove("nextCursor");
+    }
+    strip_meta(&mut members);
     members.to_json().map_err(|error| broken(&error.to_string()))
 }
 

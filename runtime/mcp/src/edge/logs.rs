@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 
 use chio_json::Json;
@@ -38,28 +39,33 @@ struct State {
 impl LogLevel {
     /// Tells a server the level, unless it knows or keeps no log. Its refusal is its own affair, for whoever needs
     /// the server needs it for something else.
-    pub(super) async fn tell(&self, member: &Member, upstream: &Arc<Upstream>) {
-        if let Err(error) = self.set(member, upstream).await {
-            tracing::debug!(server = %member.id(), %error, "a server did not take the log level");
+    /// Nobody waits for its answer.
+    pub(super) fn tell(&self, member: &Member, upstream: &Arc<Upstream>) {
+        let Some(level) = self.to_tell(member, upstream) else { return };
+        let (server, upstream) = (member.id().clone(), Arc::clone(upstream));
+        let mut told = Box::pin(async move {
+            if let Err(error) = set(&upstream, &level).await {
+                tracing::debug!(%server, %error, "a server did not take the log level");
+            }
+        });
+        // The request is on its way before whatever the server is needed for.
+        if (&mut told).now_or_never().is_none() {
+            tokio::spawn(told);
         }
     }
 
-    async fn set(&self, member: &Member, upstream: &Arc<Upstream>) -> Result<(), McpError> {
-        let level = {
-            let mut state = self.lock();
-            let Some(level) = state.level.clone() else { return Ok(()) };
-            let knows = state.told.get(member.id()).is_some_and(|(told, known)| {
-                std::ptr::eq(told.as_ptr(), Arc::as_ptr(upstream)) && *known == level
-            });
-            if knows || member.owner() == Owner::Shared || !keeps_log(upstream) {
-                return Ok(());
-            }
-            state.told.insert(member.id().clone(), (Arc::downgrade(upstream), level.clone()));
-            level
-        };
-        let params = Json::from_value(&json!({"level": level}));
-        let options = RequestOptions { timeout: Some(REQUEST_TIMEOUT), ..RequestOptions::default() };
-        upstream.request(METHOD, Some(&params), options).await.map(drop)
+    /// The level, if the server is to be told; it is noted that it was.
+    fn to_tell(&self, member: &Member, upstream: &Arc<Upstream>) -> Option<String> {
+        let mut state = self.lock();
+        let level = state.level.clone()?;
+        let knows = state.told.get(member.id()).is_some_and(|(told, known)| {
+            std::ptr::eq(told.as_ptr(), Arc::as_ptr(upstream)) && *known == level
+        });
+        if knows || member.owner() == Owner::Shared || !keeps_log(upstream) {
+            return None;
+        }
+        state.told.insert(member.id().clone(), (Arc::downgrade(upstream), level.clone()));
+        Some(level)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -76,8 +82,10 @@ impl Edge {
         }
         self.log_level.lock().level = Some(level);
         let running = self.members().iter().filter_map(|member| Some((member, member.running()?)));
-        let told = running
-            .map(|(member, upstream)| async move { (member, self.log_level.set(member, &upstream).await) });
+        let told = running.filter_map(|(member, upstream)| {
+            let level = self.log_level.to_tell(member, &upstream)?;
+            Some(async move { (member, set(&upstream, &level).await) })
+        });
         for (member, outcome) in join_all(told).await {
             match (outcome, self.only_member()) {
                 (Err(error), Some(_)) => return Err(upstream_error(error)),
@@ -89,6 +97,12 @@ impl Edge {
         }
         Ok(empty_object())
     }
+}
+
+async fn set(upstream: &Upstream, level: &str) -> Result<(), McpError> {
+    let params = Json::from_value(&json!({"level": level}));
+    let options = RequestOptions { timeout: Some(REQUEST_TIMEOUT), ..RequestOptions::default() };
+    upstream.request(METHOD, Some(&params), options).await.map(drop)
 }
 
 fn keeps_log(upstream: &Upstream) -> bool {

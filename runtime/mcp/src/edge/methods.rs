@@ -11,32 +11,13 @@ use crate::edge::Edge;
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Notification};
 use crate::registry::chio_error;
 use crate::session::{Handler, Incoming};
-use crate::upstream::empty_object;
+use crate::upstream::{SERVER_METHODS, empty_object};
 
 /// What a client says once it has read the answer to `initialize`.
 pub(super) const INITIALIZED: &str = "notifications/initialized";
 
 /// What a client says when its roots are others.
 const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
-
-/// Everything that a client may ask once it is ready.
-const METHODS: [&str; 15] = [
-    "tools/list",
-    "tools/call",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "prompts/list",
-    "prompts/get",
-    "completion/complete",
-    "logging/setLevel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/cancel",
-];
 
 /// The methods that reach a server, or give out what one said, without a decision of the kernel, and must not under
 /// a stop.
@@ -64,7 +45,7 @@ impl Handler for Edge {
             "initialize" => return self.initialize(&request).await,
             _ => {}
         }
-        if !METHODS.contains(&method) {
+        if !SERVER_METHODS.contains(&method) {
             return Err(not_here(method));
         }
         if !self.phases.ready().await {

@@ -20,7 +20,7 @@ pub const DPOP_PROOF_KEY: &str = "chio.dev/dpopProof";
 pub(super) const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// What starts the names that are ours in `_meta`.
-const OURS: &str = "chio.dev/";
+pub(super) const OURS: &str = "chio.dev/";
 
 /// The two names under which a caller says what model is behind it.
 const MODEL_KEYS: [&str; 2] = ["modelMetadata", "chioModelMetadata"];

@@ -10,7 +10,7 @@ use crate::edge::results::upstream_error;
 use crate::jsonrpc::{ErrorObject, Members};
 use crate::registry::entry;
 use crate::servers::Member;
-use crate::session::{Incoming, RequestOptions};
+use crate::session::{Cancellation, Incoming, RequestOptions};
 use crate::upstream::{REQUEST_TIMEOUT, empty_object};
 
 /// Subscriptions of one session at a time.
@@ -24,7 +24,7 @@ impl Edge {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
         let (meta, arguments) = (params.meta()?, params.only(&["uri"]));
-        let member = self.member_of(&uri).await?;
+        let member = self.member_of(&uri, &request.cancelled).await?;
         let target = Target::Resource { method: method(request)?, uri, subscribe: false };
         self.govern_method(request, member, target, &arguments, meta).await
     }
@@ -33,7 +33,7 @@ impl Edge {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
         let (meta, arguments) = (params.meta()?, params.only(&["uri"]));
-        let member = self.member_of(&uri).await?;
+        let member = self.member_of(&uri, &request.cancelled).await?;
         let target = Target::Resource { method: method(request)?, uri: uri.clone(), subscribe: true };
         // Before the server knows: its first update may overtake its answer.
         let new = {
@@ -56,9 +56,9 @@ impl Edge {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
         let subscribed = self.subscriptions().get(&uri).cloned();
-        let member = match subscribed.and_then(|id| self.settings.servers.get(&id)) {
-            Some(member) => member,
-            None => self.member_of(&uri).await?,
+        // There is nothing to end, so no server needs to hear of it.
+        let Some(member) = subscribed.and_then(|id| self.settings.servers.get(&id)) else {
+            return Ok(empty_object());
         };
         let answer = match member.running() {
             // A server that is gone has forgotten the subscription already.
@@ -78,7 +78,11 @@ impl Edge {
     }
 
     /// The server that a URI belongs to.
-    pub(super) async fn member_of(&self, uri: &str) -> Result<&Member, ErrorObject> {
+    pub(super) async fn member_of(
+        &self,
+        uri: &str,
+        cancelled: &Cancellation,
+    ) -> Result<&Member, ErrorObject> {
         if let Some(only) = self.only_member() {
             return Ok(only);
         }
@@ -86,7 +90,7 @@ impl Edge {
         if let Some(member) = subscribed.and_then(|id| self.settings.servers.get(&id)) {
             return Ok(member);
         }
-        let position = self.resource_owner(uri).await;
+        let position = self.resource_owner(uri, cancelled).await;
         position.and_then(|position| self.members().get(position)).ok_or_else(|| {
             let data = serde_json::json!({"uri": uri, "chioError": entry(ErrorCode::InvalidParams)});
             ErrorObject::new(RESOURCE_NOT_FOUND, "no server here offers this resource")

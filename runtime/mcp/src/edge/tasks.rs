@@ -187,7 +187,7 @@ impl Edge {
         let Some(member) = self.settings.servers.get(&server) else {
             return failed(invalid("there is no such server"));
         };
-        let upstream = self.upstream(member).await;
+        let upstream = self.reach(member, cancelled.token()).await;
         let following = self.task_following(id, member, upstream.as_ref().ok(), &target, &meta).await;
         let call = Call {
             request_id,

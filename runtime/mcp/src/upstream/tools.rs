@@ -16,7 +16,7 @@ use chio_json::Json;
 use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::session::{RequestOptions, Session};
-use crate::upstream::{CLIENT_METHODS, REQUEST_TIMEOUT};
+use crate::upstream::{REQUEST_TIMEOUT, is_method};
 
 /// Bounds for a server that never stops listing.
 const MOST_PAGES: usize = 1000;
@@ -78,8 +78,8 @@ impl ToolList {
                 Some(name) if name.is_empty() || name == "*" => {
                     tracing::warn!(%name, "hid a tool whose name cannot be granted");
                 }
-                Some(name) if CLIENT_METHODS.contains(&name.as_str()) => {
-                    tracing::warn!(%name, "hid a tool that is called like a request to the client");
+                Some(name) if is_method(&name) => {
+                    tracing::warn!(%name, "hid a tool that is called like a method");
                 }
                 Some(name) if self.by_name.contains_key(&name) => {
                     tracing::warn!(%name, "hid the second tool of the same name");
