@@ -35,6 +35,7 @@ mod home;
 mod http;
 #[path = "../e2e/peers.rs"]
 #[allow(dead_code)]
+mod oauth;
 mod peers;
 mod schema;
 #[path = "../specification.rs"]

@@ -1,6 +1,12 @@
 //! Two sessions on one shared server, in every order that a seeded generator finds: nothing crosses.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 #[allow(unreachable_pub, dead_code)]
 mod hall;
