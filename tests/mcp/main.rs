@@ -33,9 +33,9 @@ mod faults;
 #[allow(dead_code)] // Shared with the tests of the whole program.
 mod home;
 mod http;
+mod oauth;
 #[path = "../e2e/peers.rs"]
 #[allow(dead_code)]
-mod oauth;
 mod peers;
 mod schema;
 #[path = "../specification.rs"]

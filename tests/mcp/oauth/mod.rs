@@ -47,7 +47,12 @@ fn the_official_suite_finds_no_fault_with_the_authorization_server() {
         if line.contains("/oauth/authorize?") {
             // The browser's part: the redirect ends at the suite's own callback.
             let mut visit = Command::new(suite.node());
-            visit.args(["--input-type=module", "-e", "await (await fetch(process.argv[1])).text()", line.trim()]);
+            visit.args([
+                "--input-type=module",
+                "-e",
+                "await (await fetch(process.argv[1])).text()",
+                line.trim(),
+            ]);
             let visited = finish(visit, Duration::from_secs(30));
             assert!(visited.status.success(), "{}", visited.stderr);
         }
