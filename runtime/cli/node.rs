@@ -114,6 +114,7 @@ impl Node {
             session_id: None,
             surface: "mcp-stdio",
             mode: Mode::Relay,
+            requests_in_flight: chio_mcp::session::Limits::default().in_work,
         })
     }
 

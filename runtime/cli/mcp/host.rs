@@ -30,6 +30,7 @@ pub(super) struct EdgeHost {
     key: Arc<SigningKey>,
     surface: &'static str,
     counter_offer: bool,
+    requests_in_flight: usize,
     authorities: Mutex<HashMap<Caller, Arc<LocalAuthority>>>,
 }
 
@@ -43,7 +44,13 @@ struct Caller {
 }
 
 impl EdgeHost {
-    pub(super) fn new(node: &Node, fleet: Arc<Fleet>, surface: &'static str, counter_offer: bool) -> Self {
+    pub(super) fn new(
+        node: &Node,
+        fleet: Arc<Fleet>,
+        surface: &'static str,
+        counter_offer: bool,
+        requests_in_flight: usize,
+    ) -> Self {
         Self {
             kernel: Arc::clone(&node.kernel),
             fleet,
@@ -51,6 +58,7 @@ impl EdgeHost {
             key: node.authority(),
             surface,
             counter_offer,
+            requests_in_flight,
             authorities: Mutex::default(),
         }
     }
@@ -99,6 +107,7 @@ impl Host for EdgeHost {
             session_id: Some(session_id.to_owned()),
             surface: self.surface,
             mode: Mode::Hosted { counter_offer: self.counter_offer },
+            requests_in_flight: self.requests_in_flight,
         };
         Ok(Box::pin(async move {
             Edge::serve(settings, channel, stop).await;

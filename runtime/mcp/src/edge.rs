@@ -99,6 +99,8 @@ pub struct EdgeSettings {
     pub surface: &'static str,
     /// Whose rules of initialization hold.
     pub mode: Mode,
+    /// Requests of the client in work at a time.
+    pub requests_in_flight: usize,
 }
 
 /// Whose rules of initialization hold.
@@ -159,6 +161,7 @@ impl Edge {
     /// answers are written. At last the servers of the session are ended.
     pub async fn serve(settings: EdgeSettings, channel: Channel, stop: CancellationToken) -> End {
         let servers = Arc::clone(&settings.servers);
+        let limits = Limits { in_work: settings.requests_in_flight, ..Limits::default() };
         let relayed = match settings.mode {
             Mode::Hosted { .. } => None,
             Mode::Relay => match servers.members().first().map(Member::start) {
@@ -170,7 +173,7 @@ impl Edge {
                 None => return End::Server,
             },
         };
-        let (client, driver) = Session::new(channel, Limits::default());
+        let (client, driver) = Session::new(channel, limits);
         let edge = Self::new(settings, client.clone(), relayed.clone());
         // The listener is there before the server is initialized, so that nothing it says goes unheard.
         edge.listen();

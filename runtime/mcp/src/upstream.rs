@@ -41,6 +41,12 @@ pub const INITIALIZE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a server may take for a list or another request that no deadline of the kernel covers.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Bytes of one list of a server that are kept.
+pub(crate) const MOST_LIST_BYTES: usize = 8 << 20;
+
+/// Bytes of one entry of a list. Larger ones are hidden.
+pub(crate) const MOST_ENTRY_BYTES: usize = 256 << 10;
+
 /// What a server is told once its answer to `initialize` was read.
 pub(crate) const INITIALIZED: &str = "notifications/initialized";
 

@@ -22,10 +22,11 @@ use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::servers::Member;
 use crate::session::{Cancellation, RequestOptions};
-use crate::upstream::{REQUEST_TIMEOUT, ToolList, Upstream};
+use crate::upstream::{MOST_ENTRY_BYTES, MOST_LIST_BYTES, REQUEST_TIMEOUT, ToolList, Upstream};
 
 pub(super) use names::Meant;
 use names::Names;
+use pages::Sizable;
 pub(super) use pages::{Page, Pages};
 
 /// How long a list waits for one server. One that needs longer appears in a later list.
@@ -102,6 +103,12 @@ pub(super) struct Entry {
     pub(super) shown: Arc<str>,
 }
 
+impl Sizable for Entry {
+    fn bytes(&self) -> usize {
+        self.shown.len()
+    }
+}
+
 /// The lists of one session.
 pub(super) struct Catalogue {
     pub(super) pages: HashMap<Kind, Pages<Entry>>,
@@ -124,6 +131,7 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     entries: Vec<(Arc<str>, Arc<str>, bool)>,
+    bytes: usize,
 }
 
 impl Catalogue {
@@ -357,7 +365,7 @@ impl Listing {
             .tools()
             .iter()
             .map(|tool| (Arc::from(tool.name.as_str()), Arc::from(tool.definition.get()), tool.needs_task));
-        Self { entries: entries.collect() }
+        Self { entries: entries.collect(), bytes: 0 }
     }
 
     /// Takes a page in; answers the cursor of the next one.
@@ -368,10 +376,19 @@ impl Listing {
             serde_json::from_str(members.get(kind.entries()).unwrap_or_default())
                 .map_err(|error| broken(format!("`{}` is not an array: {error}", kind.entries())))?;
         for entry in entries {
+            let bytes = entry.get().len();
+            if bytes > MOST_ENTRY_BYTES {
+                tracing::warn!(bytes, "hid an entry of {} that is too large", kind.method());
+                continue;
+            }
+            self.bytes += bytes;
             match Members::parse(entry.get()).ok().and_then(|members| members.string(kind.key())) {
                 Some(own) => self.entries.push((Arc::from(own), Arc::from(entry.get()), false)),
                 None => tracing::warn!("hid an entry of {} without `{}`", kind.method(), kind.key()),
             }
+        }
+        if self.bytes > MOST_LIST_BYTES {
+            return Err(broken(format!("more than {MOST_LIST_BYTES} bytes")));
         }
         if self.entries.len() > MOST_ENTRIES {
             return Err(broken(format!("more than {MOST_ENTRIES} entries")));

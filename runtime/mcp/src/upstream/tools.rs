@@ -16,7 +16,7 @@ use chio_json::Json;
 use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::session::{RequestOptions, Session};
-use crate::upstream::{REQUEST_TIMEOUT, is_method};
+use crate::upstream::{MOST_ENTRY_BYTES, MOST_LIST_BYTES, REQUEST_TIMEOUT, is_method};
 
 /// Bounds for a server that never stops listing.
 const MOST_PAGES: usize = 1000;
@@ -41,6 +41,7 @@ pub struct Tool {
 pub struct ToolList {
     tools: Vec<Tool>,
     by_name: HashMap<String, usize>,
+    bytes: usize,
     /// The `_meta` of the first page.
     meta: Option<Json>,
 }
@@ -72,6 +73,10 @@ impl ToolList {
             serde_json::from_str(members.get("tools").unwrap_or_default())
                 .map_err(|error| broken(format!("`tools` is not an array: {error}")))?;
         for tool in tools {
+            if tool.get().len() > MOST_ENTRY_BYTES {
+                tracing::warn!(bytes = tool.get().len(), "hid a tool whose definition is too large");
+                continue;
+            }
             let members = Members::parse(tool.get()).ok();
             match members.as_ref().and_then(|members| members.string("name")) {
                 // `*` stands for every tool in a grant, so it cannot be the name of one.
@@ -88,17 +93,21 @@ impl ToolList {
                     let definition =
                         Json::from_text(tool.get().to_owned()).map_err(|error| broken(error.to_string()))?;
                     let needs_task = members.is_some_and(|members| needs_task(&members));
+                    self.bytes += tool.get().len();
                     self.by_name.insert(name.clone(), self.tools.len());
                     self.tools.push(Tool { name, definition, needs_task });
                 }
                 None => tracing::warn!("hid a tool without a name"),
             }
         }
+        if self.bytes > MOST_LIST_BYTES {
+            return Err(broken(format!("more than {MOST_LIST_BYTES} bytes")));
+        }
         if self.tools.len() > MOST_TOOLS {
             return Err(broken(format!("more than {MOST_TOOLS} tools")));
         }
         if self.meta.is_none() {
-            self.meta = members.get("_meta").and_then(|meta| Json::from_text(meta.to_owned()).ok());
+            self.meta = members.get("_meta").filter(|meta| meta.len() <= MOST_ENTRY_BYTES).and_then(|meta| Json::from_text(meta.to_owned()).ok());
         }
         Ok(members.string("nextCursor"))
     }

@@ -72,6 +72,7 @@ impl Hall {
             session_id: Some("a-session".to_owned()),
             surface: "mcp-http",
             mode,
+            requests_in_flight: 300,
         };
         let (channel, arrived, departures) = Channel::new(1 << 24);
         let stop = CancellationToken::new();

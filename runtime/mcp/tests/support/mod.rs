@@ -63,6 +63,7 @@ impl House {
             session_id: None,
             surface: "mcp-stdio",
             mode: Mode::Relay,
+            requests_in_flight: 256,
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let stop = CancellationToken::new();

@@ -2,7 +2,7 @@
 //!
 //! A name that only one server uses is offered as it is. A name of two or more is offered once for each
 //! of them as `{server}__{name}`, and never bare, so that nothing decides for the client whom it
-//! meant. That is decided over everything the servers offer, whatever the caller may use, so that the
+//! meant. Neither is a name offered bare that looks like a prefixed one of another server. That is decided over everything the servers offer, whatever the caller may use, so that the
 //! names of one caller do not depend on its capability. Only the client sees these names: the kernel,
 //! the receipts and the servers know their own.
 
@@ -51,17 +51,30 @@ impl Names {
             distinct.into_iter().for_each(|name| users.entry(name).or_default().push(position));
         }
         let is_shared = |name: &str| users.get(name).is_some_and(|users| users.len() > 1);
-        // Bare names first: a prefixed one must never take the place of a name that a server chose.
-        for (position, (_, offered)) in servers.iter().enumerate() {
-            for name in offered.iter().filter(|name| !is_shared(name)) {
-                names.claim((*name).to_owned(), position, name);
+        // A name in the form of another server's prefixed ones would pass for that server's, also to a client that
+        // learnt it when it was.
+        let poses = |position: usize, name: &str| {
+            names.prefixes.iter().enumerate().any(|(of, prefix)| of != position && name.starts_with(prefix))
+        };
+        let is_bare = |position: usize, name: &str| !is_shared(name) && !poses(position, name);
+        let mut claims: Vec<(usize, &str, &str)> = Vec::new();
+        let mut bare: Vec<(usize, &str)> = Vec::new();
+        for (position, (id, offered)) in servers.iter().enumerate() {
+            for name in offered {
+                if is_bare(position, name) {
+                    bare.push((position, name));
+                } else {
+                    claims.push((position, id, name));
+                }
             }
         }
-        for (position, (id, offered)) in servers.iter().enumerate() {
-            for name in offered.iter().filter(|name| is_shared(name)) {
-                let shown = names.prefixed(position, id, name);
-                names.claim(shown, position, name);
-            }
+        // Bare names first: a prefixed one must never take the place of a name that a server chose.
+        for (position, name) in bare {
+            names.claim(name.to_owned(), position, name);
+        }
+        for (position, id, name) in claims {
+            let shown = names.prefixed(position, id, name);
+            names.claim(shown, position, name);
         }
         names.collided = users
             .into_iter()
@@ -93,7 +106,13 @@ impl Names {
         self.prefixes.iter().enumerate().find_map(of_server).unwrap_or(Meant::Nothing)
     }
 
+    /// A name that is taken stays with whoever has it.
     fn claim(&mut self, shown: String, position: usize, own: &str) {
+        let owner = self.owners.get(&shown);
+        if owner.is_some_and(|(of, name)| *of != position || name != own) {
+            tracing::warn!(name = %shown, "hid a name of one server that would pass for another's");
+            return;
+        }
         self.owners.insert(shown.clone(), (position, own.to_owned()));
         self.shown.insert((position, own.to_owned()), shown);
     }
@@ -148,11 +167,9 @@ mod tests {
 
     #[test]
     fn a_prefixed_name_never_takes_the_place_of_a_servers_own() {
-        let names = Names::decide(&[("a", vec!["x"]), ("b", vec!["x"]), ("c", vec!["a__x"])]);
-        assert_eq!(names.meant("a__x"), one(2, "a__x"));
-        let shown = names.shown(0, "x").unwrap();
-        assert!(shown.starts_with("a__x_"), "{shown}");
-        assert_eq!(names.meant(shown), one(0, "x"));
+        let names = Names::decide(&[("a", vec!["x", "b__y"]), ("b", vec!["x"])]);
+        assert_eq!(names.meant("a__x"), one(0, "x"));
+        assert_eq!(names.meant("a__b__y"), one(0, "b__y"));
         // Neither do two prefixed ones.
         let names = Names::decide(&[
             ("a", vec!["b__c"]),
@@ -164,6 +181,22 @@ mod tests {
         for (position, own) in [(0, "b__c"), (1, "b__c"), (1, "c"), (2, "c"), (3, "q"), (4, "q")] {
             assert_eq!(names.meant(names.shown(position, own).unwrap()), one(position, own));
         }
+    }
+
+    #[test]
+    fn a_server_cannot_take_the_prefixed_name_of_anothers() {
+        let names = Names::decide(&[("a", vec!["x"]), ("b", vec!["x", "a__x", "a__x_00000000"])]);
+        assert_eq!(names.meant("a__x"), one(0, "x"));
+        assert_eq!(names.shown(1, "a__x"), Some("b__a__x"));
+        assert_eq!(names.meant("b__a__x"), one(1, "a__x"));
+        // Also when the other does not need its prefix.
+        let names = Names::decide(&[("a", vec!["x"]), ("b", vec!["a__x"])]);
+        assert_eq!((names.meant("a__x"), names.meant("x")), (one(0, "x"), one(0, "x")));
+        // What is taken stays with whoever has it.
+        let mut names = Names::default();
+        names.claim("n".to_owned(), 0, "n");
+        names.claim("n".to_owned(), 1, "m");
+        assert_eq!((names.meant("n"), names.shown(1, "m")), (one(0, "n"), None));
     }
 
     #[test]

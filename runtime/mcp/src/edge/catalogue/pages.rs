@@ -11,6 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Entries on one page.
 pub(in crate::edge) const PAGE: usize = 50;
 
+/// Bytes of entries on one page; a page holds at least one entry.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// How much of a page an entry takes.
+pub(in crate::edge) trait Sizable {
+    /// Its bytes as it is listed.
+    fn bytes(&self) -> usize;
+}
+
+impl Sizable for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Traversals under way at a time, per session and list; starting another one ends the oldest.
 const SNAPSHOTS: usize = 4;
 
@@ -35,7 +50,7 @@ pub(in crate::edge) struct Page<T> {
     pub(in crate::edge) next: Option<String>,
 }
 
-impl<T: Clone> Pages<T> {
+impl<T: Clone + Sizable> Pages<T> {
     pub(in crate::edge) fn new() -> Self {
         Self { secret: secret(), state: Mutex::new(State { next: 0, snapshots: VecDeque::new() }) }
     }
@@ -75,10 +90,12 @@ impl<T: Clone> Pages<T> {
 }
 
 /// Up to a page of the entries that pass, from a place on, and the place of the next one that does.
-fn take<T: Clone>(entries: &[T], from: usize, keep: impl Fn(&T) -> bool) -> (Vec<T>, Option<usize>) {
+fn take<T: Clone + Sizable>(entries: &[T], from: usize, keep: impl Fn(&T) -> bool) -> (Vec<T>, Option<usize>) {
     let mut page = Vec::new();
+    let mut bytes = 0;
     for (place, entry) in entries.iter().enumerate().skip(from).filter(|(_, entry)| keep(entry)) {
-        if page.len() == PAGE {
+        bytes += entry.bytes();
+        if page.len() == PAGE || (bytes > PAGE_BYTES && !page.is_empty()) {
             return (page, Some(place));
         }
         page.push(entry.clone());
@@ -95,6 +112,23 @@ fn secret() -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    impl Sizable for u32 {
+        fn bytes(&self) -> usize {
+            4
+        }
+    }
+
+    #[test]
+    fn a_page_ends_by_bytes_too() {
+        let pages = Pages::new();
+        let large = || "x".repeat(PAGE_BYTES / 2);
+        let first = pages.first((0..3).map(|_| large()).collect(), |_| true);
+        assert_eq!(first.entries.len(), 2);
+        assert_eq!(pages.at(&first.next.unwrap(), |_| true).unwrap().entries.len(), 1);
+        let huge = pages.first([large() + &large() + "x", large()].into_iter().collect(), |_| true);
+        assert_eq!(huge.entries.len(), 1);
+    }
 
     #[test]
     fn a_traversal_reads_one_snapshot_and_only_what_passes() {
