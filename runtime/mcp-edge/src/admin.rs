@@ -21,7 +21,7 @@ use chio_spec::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::refusal::{Refusal, json_response};
-use crate::router::{Edge, method_not_allowed};
+use crate::router::{Edge, Peer, method_not_allowed};
 
 /// The routes that need the admin token; none where there is no token.
 pub(crate) fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
@@ -85,6 +85,12 @@ async fn admitted(State(edge): State<Arc<Edge>>, request: Request, next: Next) -
     if edge.config.admin_token.as_ref().is_some_and(|token| presents(request.headers(), token)) {
         return next.run(request).await;
     }
+    if let Some(Peer(peer)) =
+        request.extensions().get::<Peer>().filter(|_| request.headers().contains_key(AUTHORIZATION))
+        && let Err(refusal) = edge.wrong_credential(Peer(*peer))
+    {
+        return refusal.into_response();
+    }
     Refusal::new(ErrorCode::AuthMissingOrInvalid, "the admin endpoints need the admin token as bearer token")
         .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         .into_response()
@@ -96,7 +102,8 @@ fn presents(headers: &HeaderMap, token: &str) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
     let Some((scheme, presented)) = value.filter(|_| values.next().is_none()) else { return false };
-    scheme.eq_ignore_ascii_case("bearer") && sha256(presented.trim().as_bytes()) == sha256(token.as_bytes())
+    scheme.eq_ignore_ascii_case("bearer")
+        && sha256(presented.trim_matches(' ').as_bytes()) == sha256(token.as_bytes())
 }
 
 /// Milliseconds since 1970.

@@ -44,7 +44,7 @@ use verified::Verified;
 
 /// Permits everything that only looks.
 pub const SCOPE_READ: &str = "chio.read";
-/// Permits to call tools and to cancel tasks.
+/// Permits to call tools, and to cancel calls and tasks.
 pub const SCOPE_INVOKE: &str = "chio.invoke";
 
 /// Fewest characters of a static token: what an attacker cannot try out.
@@ -170,9 +170,27 @@ impl Authentication {
         }
     }
 
+    /// Whether a token can be that of the operators: one that can be sent, that nobody finds by trying, and that is not
+    /// the clients' own.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::BadToken`] or [`AuthError::AdminTokenOfClients`].
+    pub fn check_admin_token(&self, token: &str) -> Result<(), AuthError> {
+        if token.len() < SHORTEST_TOKEN || !bearer::is_b64token(token) {
+            return Err(AuthError::BadToken { least: SHORTEST_TOKEN });
+        }
+        match &self.verifier {
+            Verifier::Static { digest, .. } if sha256(token.as_bytes()) == *digest => {
+                Err(AuthError::AdminTokenOfClients)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether `identity` may use the MCP method `method`, as far as its token's scopes decide that: `chio.invoke`
-    /// for `tools/call` and `tasks/cancel`, `chio.read` for everything else. Callers who are known in another way
-    /// have no scopes, and only the policy decides about them.
+    /// for `tools/call`, `tasks/cancel` and `notifications/cancelled`, `chio.read` for everything else. Callers who are
+    /// known in another way have no scopes, and only the policy decides about them.
     ///
     /// # Errors
     ///
@@ -230,7 +248,7 @@ impl External {
 /// The scope that a method needs.
 fn scope_of(method: &str) -> &'static str {
     match method {
-        "tools/call" | "tasks/cancel" => SCOPE_INVOKE,
+        "tools/call" | "tasks/cancel" | "notifications/cancelled" => SCOPE_INVOKE,
         _ => SCOPE_READ,
     }
 }

@@ -62,22 +62,27 @@ impl fmt::Debug for EdgeConfig {
 /// What an edge keeps and accepts at most.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Sessions at a time. At the limit the one that is idle longest ends early.
+    /// Sessions at a time. At the limit the one that is idle longest ends early. Where tokens tell callers apart, one
+    /// principal may hold half of them; above that its own idle sessions end early.
     pub sessions: usize,
-    /// Connections at a time; above that they wait to be accepted.
+    /// Connections at a time; above that they wait to be accepted. One address may have a quarter of them, or 64 if that
+    /// is more; this machine may have all.
     pub connections: usize,
     /// Requests in work at a time, of one session. Not above what a session of `chio-mcp` takes.
     pub requests_in_flight: usize,
     /// Bytes that wait for one session's client to read them. When they are full, answers wait, notifications are
     /// dropped, new requests are refused, and nothing undelivered is lost.
     pub buffered_bytes: usize,
+    /// Bytes that wait for the clients of all sessions together. Above that, new requests are refused until some are
+    /// read.
+    pub undelivered_bytes: usize,
     /// Delivered events that one session keeps for clients that resume a stream.
     pub replay_events: usize,
     /// Bytes of those events. The newest one is kept whatever its size.
     pub replay_bytes: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
-    /// Bytes of the bodies of all requests that are being read at a time.
+    /// Bytes of the bodies of all requests that are being read or in work at a time, over all sessions.
     pub reading_bytes: usize,
     /// How long a client may take to send the head of a request, and again to send its body.
     pub read_timeout: Duration,
@@ -87,7 +92,8 @@ pub struct Limits {
     pub drain_grace: Duration,
     /// Sessions that one address may open in a minute. 0 means that only the other limits hold.
     pub sessions_per_minute: u32,
-    /// Requests with missing or wrong credentials that one address may send in a minute. 0: as above.
+    /// Requests with wrong credentials that one address may send in a minute; above that they are answered 429. Right
+    /// credentials always pass. 0: as above.
     pub failures_per_minute: u32,
     /// Requests that one address may send in a minute. 0: as above.
     pub requests_per_minute: u32,
@@ -100,6 +106,7 @@ impl Default for Limits {
             connections: 10_000,
             requests_in_flight: 256,
             buffered_bytes: 32 * 1024 * 1024,
+            undelivered_bytes: 1024 * 1024 * 1024,
             replay_events: 64,
             replay_bytes: 256 * 1024,
             body_bytes: 4 * 1024 * 1024,

@@ -8,8 +8,10 @@
 //! name an issuer whose tokens do not exist.
 //!
 //! What outlives a restart is what a signature can carry: access tokens and client registrations. Codes, refresh tokens
-//! and revocations live in memory and are bounded; when the process ends, clients ask for a new approval, and a
-//! revoked access token could be shown again for the rest of its ten minutes.
+//! and revocations live in memory and are bounded. A login is revoked when one of its codes or refresh tokens is used
+//! twice, and in no other way; there is no endpoint for it, because access tokens are short-lived and a restart ends the
+//! rest. When the process ends, clients ask for a new approval, and a revoked access token could be shown again for the
+//! rest of its ten minutes.
 //!
 //! Approval is the weak spot of every such server: a web page, or another user of the machine, can open the consent
 //! page as well as the operator can. So the page asks for a code that only the operator's terminal has shown
@@ -56,6 +58,8 @@ use scopes::Scopes;
 
 /// Life of an access token, in seconds.
 const ACCESS_TOKEN_LIFE: u64 = 600;
+/// Requests for tokens that one peer may fail with in a minute.
+const MOST_FAILURES: u32 = 30;
 /// Longest name of the local user, in bytes.
 const LONGEST_SUBJECT: usize = 128;
 
@@ -94,7 +98,7 @@ impl AuthorizationServer {
         let key_id = metadata::thumbprint(&key.public());
         let approval = match config.approval {
             Approval::Automatic => None,
-            Approval::Code { announce } => Some(OneTimeCode::new(announce).map_err(random)?),
+            Approval::Code { announce } => Some(OneTimeCode::new(announce, clock.now()).map_err(random)?),
         };
         Ok(Arc::new(Self {
             issuer,
@@ -107,7 +111,7 @@ impl AuthorizationServer {
             approval,
             grants: Mutex::new(Grants::default()),
             verified: Verified::default(),
-            pace: Pace::default(),
+            pace: Pace::new(MOST_FAILURES),
             clock,
         }))
     }

@@ -4,17 +4,19 @@
 //! |---|---|---|
 //! | 1 | `Host` is one of ours; `Origin` is absent, ours or allowed: for every path, known or not | 400, 403 |
 //! | 2 | the peer's rate | 429 |
-//! | 3 | credentials: for every path but health and the documents of authorization | 401 |
+//! | 3 | credentials: for every path but health and what is below `/.well-known` and `/oauth` | 401, 429 |
 //! | 4 | method | 405 |
 //! | 5 | `Accept` | 406 |
 //! | 6 | `Content-Type` | 415 |
-//! | 7 | size of the body | 413 |
+//! | 7 | size of the body, its time, and the room for requests being read or in work | 413, 408, 429 |
 //! | 8 | one JSON-RPC message | 400, -32700 or -32600 |
 //! | 9 | `initialize` has an id and no session; everything else has a session | 400, -32600 |
 //! | 10 | the session serves | 404 |
-//! | 11 | `MCP-Protocol-Version` is the session's | 400 |
-//! | 12 | the credentials are the session's | 403 |
+//! | 11 | the credentials are the session's | 403 |
+//! | 12 | `MCP-Protocol-Version` is the session's | 400 |
 //! | 13 | the scopes of the token | 403 |
+//!
+//! Of `initialize` the scopes come with check 9. A stopping edge answers it 503.
 //!
 //! What comes after that is an answer, with status 200, also when it is a refusal: clients end their session for
 //! most other statuses.
@@ -31,6 +33,7 @@ mod session;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -53,11 +56,16 @@ use crate::sessions::Registry;
 
 use body::Reading;
 use guard::Guard;
+pub(crate) use rates::network;
 use rates::{Kind, Rates};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// How long the body of a request may take to arrive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadTimeout(pub(crate) Duration);
 
 /// The names of headers that only MCP and this edge use.
 pub(crate) mod header {
@@ -102,15 +110,14 @@ impl Edge {
 
     /// Who sent a request with these headers.
     pub(crate) async fn identify(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Identity>, Away> {
-        let limited = |seconds| {
-            let text = "too many requests from this address had missing or wrong credentials";
-            Refusal::rate_limited(text, seconds)
-        };
-        self.rates.look(Kind::Failure, peer.0).map_err(limited)?;
         match self.auth.identify(headers).await {
             Ok(identity) => Ok(Arc::new(identity)),
             Err(failure) => {
-                let _ = self.rates.count(Kind::Failure, peer.0);
+                // Only wrong credentials count, and only they are limited: behind a proxy, and on this machine, all
+                // callers have one address, and nobody may shut the others out.
+                if failure.is_wrong_credential() {
+                    self.wrong_credential(peer)?;
+                }
                 tracing::debug!(peer = %peer.0, detail = failure.detail(), "refused a caller");
                 let code = failure.code();
                 let mut response = failure.into_response();
@@ -118,6 +125,15 @@ impl Edge {
                 Err(response.into())
             }
         }
+    }
+}
+
+impl Edge {
+    /// Counts a wrong credential; refuses when there were too many.
+    pub(crate) fn wrong_credential(&self, peer: Peer) -> Result<(), Refusal> {
+        self.rates.count(Kind::Failure, peer.0).map_err(|seconds| {
+            Refusal::rate_limited("too many requests from this address had wrong credentials", seconds)
+        })
     }
 }
 
@@ -141,17 +157,12 @@ impl Routes {
 
     pub(crate) async fn answer(mut self, peer: Peer, request: axum::http::Request<Body>) -> Response {
         let edge = Arc::clone(&self.edge);
-        let response = match self.pass(peer, &request) {
+        let response = match edge.guard.check(&request) {
             Err(refusal) => refusal.into_response(),
-            Ok(Some(response)) => response,
-            Ok(None) => {
+            Ok(()) => {
                 let origin = edge.guard.foreign_origin(request.headers());
-                let mut request = request;
-                request.extensions_mut().insert(peer);
-                let mut response = match self.router.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                };
+                let mut response = self.within(peer, request).await;
+                // Also a refusal, so that the page can read when to come again.
                 guard::allow(&mut response, origin);
                 response
             }
@@ -162,12 +173,20 @@ impl Routes {
         response
     }
 
-    fn pass(&self, peer: Peer, request: &axum::http::Request<Body>) -> Result<Option<Response>, Refusal> {
-        self.edge.guard.check(request)?;
-        self.edge.rates.count(Kind::Request, peer.0).map_err(|seconds| {
-            Refusal::rate_limited("this address sends more requests than it may", seconds)
-        })?;
-        Ok(self.edge.guard.preflight(request))
+    async fn within(&mut self, peer: Peer, mut request: axum::http::Request<Body>) -> Response {
+        if let Err(seconds) = self.edge.rates.count(Kind::Request, peer.0) {
+            let text = "this address sends more requests than it may";
+            return Refusal::rate_limited(text, seconds).into_response();
+        }
+        if let Some(response) = self.edge.guard.preflight(&request) {
+            return response;
+        }
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(ReadTimeout(self.edge.config.limits.read_timeout));
+        match self.router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
     }
 }
 
@@ -201,9 +220,13 @@ async fn nothing_here(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
+    let nothing = || Refusal::new(ErrorCode::MethodNotFound, "there is nothing at this path; MCP is at /mcp");
+    // Clients look here for where to log in before they have credentials, and take anything but 404 for a fault.
+    if request.uri().path().starts_with("/.well-known/") {
+        return nothing().with_status(StatusCode::NOT_FOUND).into_response();
+    }
     match edge.identify(peer, request.headers()).await {
-        Ok(_) => Refusal::new(ErrorCode::MethodNotFound, "there is nothing at this path; MCP is at /mcp")
-            .into_response(),
+        Ok(_) => nothing().into_response(),
         Err(away) => away.into_response(),
     }
 }

@@ -1,5 +1,7 @@
 //! The listener, its connections, and the end of both.
 
+mod addresses;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +23,8 @@ use crate::config::EdgeConfig;
 use crate::host::Host;
 use crate::router::{Edge, Peer, Routes};
 
+use addresses::Addresses;
+
 /// The head of a request, and what waits to be written to a connection, at most.
 const CONNECTION_BUFFER: usize = 64 * 1024;
 
@@ -31,7 +35,8 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// most [`Limits::drain_grace`](crate::Limits::drain_grace), and what is left is cut off.
 ///
 /// # Errors
-/// When the listener's address cannot be read.
+/// When the listener's address cannot be read, or the admin token is none
+/// ([`Authentication::check_admin_token`]).
 pub async fn serve(
     listener: TcpListener,
     config: EdgeConfig,
@@ -39,6 +44,9 @@ pub async fn serve(
     host: Arc<dyn Host>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    if let Some(token) = &config.admin_token {
+        auth.check_admin_token(token).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    }
     let limits = config.limits.clone();
     let edge = Edge::new(listener.local_addr()?, config, auth, host);
     let routes = Routes::new(&edge);
@@ -47,15 +55,20 @@ pub async fn serve(
         async move { edge.registry.reap(stop).await }
     });
     let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let addresses = Addresses::new(limits.connections);
     let connections = TaskTracker::new();
     let finish = CancellationToken::new();
     while let Some((place, stream, peer)) = stop.run_until_cancelled(accept(&listener, &room)).await {
+        let Some(counted) = addresses.count(peer.ip()) else {
+            tracing::debug!(peer = %peer.ip(), "closed a connection, because its address has too many");
+            continue;
+        };
         let routes = routes.clone();
         let finish = finish.clone();
         let read_timeout = limits.read_timeout;
         connections.spawn(async move {
             answer(stream, peer, routes, read_timeout, finish).await;
-            drop(place);
+            drop((place, counted));
         });
     }
     drop(listener);

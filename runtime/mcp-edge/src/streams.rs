@@ -20,6 +20,7 @@ mod body;
 mod event;
 mod log;
 mod stream;
+mod undelivered;
 mod window;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 pub(crate) use body::{Reading, answer_body};
 pub(crate) use event::sequence_of;
 pub(crate) use log::{Bounds, Connection, EventLog, First, Holding, NotOpened};
+pub(crate) use undelivered::Undelivered;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,8 +40,8 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub(crate) fn new(session_id: &str, bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { log: Mutex::new(EventLog::new(session_id, bounds)) })
+    pub(crate) fn new(session_id: &str, bounds: Bounds, all: &Arc<Undelivered>) -> Arc<Self> {
+        Arc::new(Self { log: Mutex::new(EventLog::new(session_id, bounds, all)) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, EventLog> {

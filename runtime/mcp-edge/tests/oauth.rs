@@ -573,6 +573,25 @@ async fn approval_codes_cannot_be_guessed_at_speed() {
 }
 
 #[tokio::test]
+async fn an_approval_code_ends_after_ten_minutes_and_is_replaced() {
+    let (edge, shown) = asking().await;
+    let first = shown.lock().unwrap()[0].clone();
+    edge.clock.forward(599);
+    page(&edge, &[]).await;
+    assert_eq!(shown.lock().unwrap().len(), 1);
+    edge.clock.forward(1);
+    let page = page(&edge, &[]).await;
+    assert_eq!(shown.lock().unwrap().len(), 2, "opening a page shows the next code");
+    let second = shown.lock().unwrap()[1].clone();
+    let approve = async |code: &str| {
+        let fields = [("consent", page.consent.as_str()), ("decision", "approve"), ("approval_code", code)];
+        decide(&edge, Some(&page.cookie), None, &fields).await.status
+    };
+    assert_eq!(approve(&first).await, StatusCode::FORBIDDEN);
+    assert_eq!(approve(&second).await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
 async fn consent_without_the_cookie_of_its_page_is_refused() {
     let (edge, shown) = asking().await;
     let (ours, theirs) = (page(&edge, &[]).await, page(&edge, &[("scope", "chio.read")]).await);
@@ -789,6 +808,19 @@ async fn an_exchanged_token_is_never_stronger_than_its_subject() {
 }
 
 #[tokio::test]
+async fn an_exchange_cannot_change_the_client() {
+    let edge = automatic().await;
+    let other = registered(&edge, &[REDIRECT]).await;
+    let code = code(&edge, &[("client_id", &other)]).await;
+    let token = text(&redeem(&edge, &code, &[("client_id", &other)]).await.json(), "access_token");
+    assert_error(&exchange(&edge, &token, &[("client_id", "chio-cli")]).await, INVALID, "invalid_grant");
+    for named in ["", other.as_str()] {
+        let exchanged = exchange(&edge, &token, &[("client_id", named)]).await.json();
+        assert_eq!(part(&text(&exchanged, "access_token"), 1)["client_id"], other.as_str());
+    }
+}
+
+#[tokio::test]
 async fn only_our_own_access_tokens_are_exchanged() {
     let edge = automatic().await;
     let granted = login(&edge, "chio.read").await;
@@ -855,11 +887,13 @@ async fn failures_at_the_token_endpoint_are_paced() {
     for _ in 0..30 {
         assert_error(&redeem(&edge, "code-wrong", &[]).await, INVALID, "invalid_grant");
     }
-    let answer = redeem(&edge, &code, &[]).await;
+    let answer = redeem(&edge, "code-wrong", &[]).await;
     assert_error(&answer, StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), "60");
-    edge.clock.forward(60);
+    // Whoever has the right code is not shut out by the failures of others at the same address.
     assert_eq!(redeem(&edge, &code, &[]).await.status, StatusCode::OK);
+    edge.clock.forward(60);
+    assert_error(&redeem(&edge, "code-wrong", &[]).await, INVALID, "invalid_grant");
 }
 
 #[tokio::test]

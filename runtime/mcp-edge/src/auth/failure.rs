@@ -56,6 +56,11 @@ pub enum AuthError {
         /// The most characters.
         most: usize,
     },
+    /// An admin token that is also the token of clients, so that each of them would be an operator.
+    #[error(
+        "the admin token is the same as the bearer token of the clients, so every client could use it; give another"
+    )]
+    AdminTokenOfClients,
     /// The keys of the issuer cannot be read.
     #[error("the keys of the issuer cannot be read from {from}: {why}")]
     Keys {
@@ -108,6 +113,11 @@ impl AuthFailure {
             Fault::Scope => StatusCode::FORBIDDEN,
             Fault::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// Whether a credential was presented and is wrong. A request without one is how clients ask where to log in.
+    pub(crate) fn is_wrong_credential(&self) -> bool {
+        matches!(self.fault, Fault::Malformed | Fault::Invalid(_))
     }
 
     /// The value of `WWW-Authenticate`, where the response has one.

@@ -29,6 +29,12 @@ impl OauthError {
         Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", description, retry_after: None }
     }
 
+    /// The body of the request did not arrive in time.
+    pub(super) fn late() -> Self {
+        let description = "the body of the request did not arrive in time";
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::bad("invalid_request", description) }
+    }
+
     /// Too many failures came from there.
     pub(super) fn too_many(seconds: u64) -> Self {
         Self {

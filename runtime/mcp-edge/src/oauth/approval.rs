@@ -1,31 +1,41 @@
 //! The code by which the operator, and nobody else, approves.
 //!
-//! It is shown on the operator's terminal and typed into the consent page. A code approves once; then the next one is
-//! shown. So a code that stands in a scroll-back or a log is worth nothing, and a page that somebody else opened
-//! cannot be approved by them. Fifty random bits and a bound on wrong guesses make guessing hopeless.
+//! It is shown on the operator's terminal and typed into the consent page. A code approves once, and for ten minutes at
+//! most; the next one is shown when a code was used, and when a page is opened or answered after a code has ended. So a
+//! code that stands in a scroll-back or a log is soon worth nothing, and a page that somebody else opened cannot be
+//! approved by them. Fifty random bits and a bound on wrong guesses make guessing hopeless. Wrong guesses are bounded for
+//! each address, so that nobody keeps the operator out, and more widely for all of them together.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chio_core::hash::sha256;
 use chio_json::Sha256Hex;
 
+use super::pace::Pace;
 use super::secret::{self, NoRandomness};
 
 /// Digits that cannot be mistaken for one another (Crockford's base 32).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Wrong guesses within one window.
+/// Wrong guesses of one address in a minute.
 const MOST_GUESSES: u32 = 20;
+/// Wrong guesses of all addresses within one window.
+const MOST_GUESSES_OF_ALL: u32 = 1000;
 /// Length of a window, in seconds.
 const WINDOW: u64 = 60;
+/// How long a code is good, in seconds.
+const CODE_LIFE: u64 = 600;
 
 /// The code that is good at present.
 pub(super) struct OneTimeCode {
     announce: Arc<dyn Fn(&str) + Send + Sync>,
     state: Mutex<State>,
+    pace: Pace,
 }
 
 struct State {
     digest: Sha256Hex,
+    made: u64,
     window_start: u64,
     wrong: u32,
 }
@@ -43,33 +53,63 @@ pub(super) enum Guess {
 
 impl OneTimeCode {
     /// Makes the first code and shows it.
-    pub(super) fn new(announce: Arc<dyn Fn(&str) + Send + Sync>) -> Result<Self, NoRandomness> {
+    pub(super) fn new(announce: Arc<dyn Fn(&str) + Send + Sync>, now: u64) -> Result<Self, NoRandomness> {
         let code = fresh()?;
         announce(&code);
-        let state = State { digest: digest(&code), window_start: 0, wrong: 0 };
-        Ok(Self { announce, state: Mutex::new(state) })
+        let state = State { digest: digest(&code), made: now, window_start: 0, wrong: 0 };
+        Ok(Self { announce, state: Mutex::new(state), pace: Pace::new(MOST_GUESSES) })
     }
 
-    /// Compares a guess with the code; the right one is spent, and the next one shown.
-    pub(super) fn guess(&self, guess: &str, now: u64) -> Result<Guess, NoRandomness> {
+    /// Shows a new code if the last one has ended. To be asked when a page is opened.
+    pub(super) fn renew(&self, now: u64) -> Result<(), NoRandomness> {
+        let next = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if !state.has_ended(now) {
+                return Ok(());
+            }
+            state.replace(now)?
+        };
+        (self.announce)(&next);
+        Ok(())
+    }
+
+    /// Compares the guess of a peer with the code; the right one is spent, and the next one shown.
+    pub(super) fn guess(&self, guess: &str, peer: Option<IpAddr>, now: u64) -> Result<Guess, NoRandomness> {
+        if self.pace.wait(peer, now).is_some() {
+            return Ok(Guess::TooMany);
+        }
+        self.renew(now)?;
         let next = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if now < state.window_start || now - state.window_start >= WINDOW {
                 (state.window_start, state.wrong) = (now, 0);
             }
-            if state.wrong >= MOST_GUESSES {
+            if state.wrong >= MOST_GUESSES_OF_ALL {
                 return Ok(Guess::TooMany);
             }
             if digest(guess) != state.digest {
                 state.wrong += 1;
+                drop(state);
+                self.pace.failed(peer, now);
                 return Ok(Guess::Wrong);
             }
-            let next = fresh()?;
-            state.digest = digest(&next);
-            next
+            state.replace(now)?
         };
         (self.announce)(&next);
         Ok(Guess::Right)
+    }
+}
+
+impl State {
+    fn has_ended(&self, now: u64) -> bool {
+        now < self.made || now - self.made >= CODE_LIFE
+    }
+
+    /// Puts a new code in the place of the last one.
+    fn replace(&mut self, now: u64) -> Result<String, NoRandomness> {
+        let next = fresh()?;
+        (self.digest, self.made) = (digest(&next), now);
+        Ok(next)
     }
 }
 

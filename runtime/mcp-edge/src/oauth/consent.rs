@@ -19,8 +19,9 @@ use chio_json::{Sha256Hex, SignatureHex};
 use super::answer::OauthError;
 use super::approval::Guess;
 use super::authorize::{AuthorizationRequest, Refusal};
+use super::form::Unread;
 use super::secret::{self, NoRandomness};
-use super::{AuthorizationServer, form, page};
+use super::{AuthorizationServer, form, pace, page};
 
 /// How long a page can be answered, in seconds.
 const PAGE_LIFE: u64 = 600;
@@ -38,7 +39,9 @@ struct Shown {
 
 /// Shows the page for a request, and gives the browser the cookie for it.
 pub(super) fn show(server: &AuthorizationServer, request: &AuthorizationRequest, query: &str) -> Response {
-    let Ok(cookie) = secret::bytes::<32>().map(|bytes| secret::hex(&bytes)) else {
+    let now = server.clock.now();
+    let renewed = server.approval.as_ref().map_or(Ok(()), |code| code.renew(now));
+    let Ok(cookie) = renewed.and_then(|()| secret::bytes::<32>().map(|bytes| secret::hex(&bytes))) else {
         return OauthError::unavailable("the operating system gave no random bytes").into_response();
     };
     let shown = Shown {
@@ -70,13 +73,18 @@ pub(super) async fn decide(
 }
 
 async fn answer(server: &AuthorizationServer, request: Request<Body>) -> Result<Response, &'static str> {
+    let peer = pace::peer(request.extensions());
     let (head, body) = request.into_parts();
     if head.headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() != server.issuer.as_bytes()) {
         return Err("The answer came from a page of another origin.");
     }
-    let decided = form::posted(Request::from_parts(head.clone(), body))
-        .await
-        .map_err(|_| "The answer is not the form of the page.")?;
+    let decided = match form::posted(Request::from_parts(head.clone(), body)).await {
+        Ok(decided) => decided,
+        Err(Unread::Late) => {
+            return Ok(page::refusal(StatusCode::REQUEST_TIMEOUT, "The answer did not arrive in time."));
+        }
+        Err(Unread::Unusable(_)) => return Err("The answer is not the form of the page."),
+    };
     let shown = decided
         .get("consent")
         .and_then(|token| Shown::read(server, token))
@@ -104,7 +112,7 @@ async fn answer(server: &AuthorizationServer, request: Request<Body>) -> Result<
     }
     let guess = match &server.approval {
         None => Ok(Guess::Right),
-        Some(code) => code.guess(decided.get("approval_code").unwrap_or_default(), now),
+        Some(code) => code.guess(decided.get("approval_code").unwrap_or_default(), peer, now),
     };
     Ok(match guess {
         Ok(Guess::Right) => server.approve(request),

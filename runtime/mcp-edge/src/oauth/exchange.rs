@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693): who holds a token can have a weaker one made, to hand on.
 //!
-//! The new token has at most the scopes of the old one, ends with it at the latest, belongs to the same approval and so
-//! is revoked with it, and comes without a refresh token.
+//! The new token is issued to the same client, has at most the scopes of the old one, ends with it at the latest, belongs
+//! to the same approval and so is revoked with it, and comes without a refresh token.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -17,7 +17,8 @@ use super::{ACCESS_TOKEN_LIFE, AccessGrant, AuthorizationServer, family_of};
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 impl AuthorizationServer {
-    /// Answers a token exchange. A client that does not name itself acts as the one that the token was issued to.
+    /// Answers a token exchange. The new token belongs to the client that the old one was issued to; a client that
+    /// names itself must be that one.
     pub(super) fn exchange(
         &self,
         form: &Parameters,
@@ -55,16 +56,21 @@ impl AuthorizationServer {
                 "the scope is wider than that of the subject token",
             ));
         }
-        let client_id = client_id
-            .or_else(|| claims.text("client_id"))
+        let holder = claims
+            .text("client_id")
             .ok_or(invalid("the subject token is not a valid access token of this server"))?;
+        // The policy may give more to one client than to another, so a token never changes its client.
+        if client_id.is_some_and(|named| named != holder) {
+            return Err(OauthError::bad("invalid_grant", "the subject token was issued to another client"));
+        }
         let now = self.clock.now();
         // Within the leeway for clocks a token is accepted after its end, but nothing new grows from it.
         let expiry = subject_expiry.min(now + ACCESS_TOKEN_LIFE);
         if expiry <= now {
             return Err(invalid("the subject token has expired"));
         }
-        let access_token = self.access_token(&AccessGrant { family, client_id, scopes, now, expiry })?;
+        let access_token =
+            self.access_token(&AccessGrant { family, client_id: holder, scopes, now, expiry })?;
         let body = json!({
             "access_token": access_token,
             "issued_token_type": ACCESS_TOKEN,

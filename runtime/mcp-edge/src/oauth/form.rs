@@ -2,14 +2,20 @@
 //! which one counts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Request};
+use bytes::Bytes;
 use url::form_urlencoded;
 
+use crate::router::ReadTimeout;
+
 /// Most bytes of a request body.
-pub(super) const LARGEST_BODY: usize = 32 * 1024;
+const LARGEST_BODY: usize = 32 * 1024;
+/// How long a body may take where the edge that accepted it did not say.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most parameters.
 const MOST_PARAMETERS: usize = 64;
 
@@ -38,15 +44,31 @@ impl Parameters {
     }
 }
 
+/// Why there are no parameters, or no body at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unread {
+    /// The body did not arrive in time.
+    Late,
+    /// What arrived cannot be used.
+    Unusable(&'static str),
+}
+
 /// Reads a posted form.
-pub(super) async fn posted(request: Request<Body>) -> Result<Parameters, &'static str> {
+pub(super) async fn posted(request: Request<Body>) -> Result<Parameters, Unread> {
     if !has_media_type(request.headers(), "application/x-www-form-urlencoded") {
-        return Err("the request must be a form: application/x-www-form-urlencoded");
+        return Err(Unread::Unusable("the request must be a form: application/x-www-form-urlencoded"));
     }
-    let body = to_bytes(request.into_body(), LARGEST_BODY)
-        .await
-        .map_err(|_| "the request could not be read, or is too long")?;
-    Parameters::parse(&body)
+    Parameters::parse(&body(request).await?).map_err(Unread::Unusable)
+}
+
+/// Reads a body, within its size and its time. Anybody may send one here.
+pub(super) async fn body(request: Request<Body>) -> Result<Bytes, Unread> {
+    let limit = request.extensions().get::<ReadTimeout>().map_or(READ_TIMEOUT, |limit| limit.0);
+    match tokio::time::timeout(limit, to_bytes(request.into_body(), LARGEST_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Unread::Unusable("the request could not be read, or is too long")),
+        Err(_) => Err(Unread::Late),
+    }
 }
 
 /// Whether the body says to be of that type.

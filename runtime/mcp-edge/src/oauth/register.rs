@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use chio_json::strict;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, OauthError};
+use super::form::Unread;
 use super::{AuthorizationServer, Scopes, clients, form, redirect};
 
 /// Most redirect URIs of one client.
@@ -34,8 +35,10 @@ impl AuthorizationServer {
         if !form::has_media_type(request.headers(), "application/json") {
             return Err(invalid("the metadata must be application/json"));
         }
-        let body = to_bytes(request.into_body(), form::LARGEST_BODY).await;
-        let body = body.map_err(|_| invalid("the metadata could not be read, or is too long"))?;
+        let body = form::body(request).await.map_err(|unread| match unread {
+            Unread::Late => OauthError::late(),
+            Unread::Unusable(_) => invalid("the metadata could not be read, or is too long"),
+        })?;
         let text = std::str::from_utf8(&body).map_err(|_| invalid("the metadata is not JSON"))?;
         let Ok(Value::Object(metadata)) = strict::parse(text) else {
             return Err(invalid("the metadata is not a JSON object with each member once"));

@@ -13,7 +13,7 @@ use chio_core::hash::sha256;
 use serde_json::json;
 
 use super::answer::{self, OauthError};
-use super::form::{self, Parameters};
+use super::form::{self, Parameters, Unread};
 use super::grants::Granted;
 use super::metadata::TOKEN_EXCHANGE;
 use super::scopes::Scopes;
@@ -25,13 +25,15 @@ pub(super) async fn grant(
     request: Request<Body>,
 ) -> Response {
     let peer = pace::peer(request.extensions());
-    if let Some(seconds) = server.pace.wait(peer, server.clock.now()) {
-        return OauthError::too_many(seconds).into_response();
-    }
     match server.answer(request).await {
         Ok(response) => response,
         Err(error) => {
-            server.pace.failed(peer, server.clock.now());
+            // What is right always passes: all callers of a proxy, and of this machine, have one address.
+            let now = server.clock.now();
+            if let Some(seconds) = server.pace.wait(peer, now) {
+                return OauthError::too_many(seconds).into_response();
+            }
+            server.pace.failed(peer, now);
             error.into_response()
         }
     }
@@ -42,7 +44,10 @@ impl AuthorizationServer {
         if request.headers().contains_key(AUTHORIZATION) {
             return Err(OauthError::invalid_client("clients of this server are public and have no secret"));
         }
-        let form = form::posted(request).await.map_err(|why| OauthError::bad("invalid_request", why))?;
+        let form = form::posted(request).await.map_err(|unread| match unread {
+            Unread::Late => OauthError::late(),
+            Unread::Unusable(why) => OauthError::bad("invalid_request", why),
+        })?;
         if form.get("client_secret").is_some() || form.get("client_assertion").is_some() {
             return Err(OauthError::invalid_client("clients of this server are public and have no secret"));
         }

@@ -11,7 +11,7 @@ const EVENTS: &str = "text/event-stream";
 
 /// A POST is answered in either form, so its client must read both.
 pub(super) fn post(headers: &HeaderMap) -> Result<(), Refusal> {
-    let accepts = |kind: &str| ranges(headers).any(|range| range == "*/*" || covers(&range, kind));
+    let accepts = |kind: &str| ranges(headers).any(|range| covers(&range, kind));
     if accepts(JSON) && accepts(EVENTS) {
         return Ok(());
     }
@@ -61,7 +61,7 @@ fn is_refused(range: &str) -> bool {
 
 fn covers(range: &str, kind: &str) -> bool {
     let whole = kind.split('/').next().unwrap_or_default();
-    range == kind || range.strip_suffix("/*").is_some_and(|family| family == whole)
+    range == kind || range == "*/*" || range.strip_suffix("/*").is_some_and(|family| family == whole)
 }
 
 fn not_acceptable(text: &'static str) -> Refusal {

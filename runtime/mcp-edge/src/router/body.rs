@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::Limits;
 use crate::refusal::Refusal;
 
-/// Room is taken in steps, so that a body which is announced and not sent takes little.
-const STEP: usize = 64 * 1024;
+/// Room is taken in steps, as the bytes arrive, so that a body which is announced and not sent takes little.
+const STEP: usize = 1024;
 
 /// How long the rest of a body that is refused is read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -26,10 +26,11 @@ pub(super) struct Reading {
     steps: Arc<Semaphore>,
 }
 
-/// A body, with its share of the room for bodies.
+/// A body, with its share of the room for bodies. The share is kept for as long as what was read is in memory: a
+/// request has it until it is answered.
 pub(super) struct ReadBody {
     pub(super) bytes: Vec<u8>,
-    _room: Vec<OwnedSemaphorePermit>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Reading {
@@ -58,7 +59,7 @@ impl Reading {
     }
 
     async fn collect(&self, mut body: Body) -> Result<ReadBody, Refusal> {
-        let mut read = ReadBody { bytes: Vec::new(), _room: Vec::new() };
+        let mut read = ReadBody { bytes: Vec::new(), room: None };
         while let Some(frame) = body.frame().await {
             let broken =
                 |_| Refusal::new(ErrorCode::InvalidRequestShape, "the body of the request broke off");
@@ -69,11 +70,16 @@ impl Reading {
                 self.linger(&mut body).await;
                 return Err(self.too_large());
             }
-            while read._room.len().saturating_mul(STEP) < size {
-                let step = Arc::clone(&self.steps).try_acquire_owned().map_err(|_| {
-                    Refusal::rate_limited("too many requests are being read at this moment", 1)
+            let held = read.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let more = u32::try_from(size.div_ceil(STEP).saturating_sub(held)).unwrap_or(u32::MAX);
+            if more > 0 {
+                let steps = Arc::clone(&self.steps).try_acquire_many_owned(more).map_err(|_| {
+                    Refusal::rate_limited("too many requests are being read or in work at this moment", 1)
                 })?;
-                read._room.push(step);
+                match &mut read.room {
+                    Some(room) => room.merge(steps),
+                    none => *none = Some(steps),
+                }
             }
             read.bytes.extend_from_slice(&data);
         }

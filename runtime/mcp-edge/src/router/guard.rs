@@ -24,8 +24,8 @@ use crate::refusal::Refusal;
 /// What pages of allowed origins may send, and read of the answers.
 const PAGE_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 const PAGE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "Authorization, Content-Type, Accept, MCP-Session-Id, MCP-Protocol-Version, Last-Event-ID, Chio-Capability, \
-     Chio-Ancestors, Chio-Dpop-Proof",
+    "Authorization, Content-Type, Accept, MCP-Session-Id, MCP-Protocol-Version, Last-Event-ID, Mcp-Method, Mcp-Name, \
+     Chio-Capability, Chio-Ancestors, Chio-Dpop-Proof",
 );
 const PAGE_READS: HeaderValue = HeaderValue::from_static("MCP-Session-Id, WWW-Authenticate, Retry-After");
 
@@ -127,13 +127,12 @@ impl Guard {
         {
             return None;
         }
-        let origin = self.foreign_origin(request.headers())?;
+        self.foreign_origin(request.headers())?;
         let mut response = StatusCode::NO_CONTENT.into_response();
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, PAGE_METHODS);
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, PAGE_HEADERS);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        allow(&mut response, Some(origin));
         Some(response)
     }
 }

@@ -9,6 +9,7 @@ use chio_json::Json;
 use chio_mcp::jsonrpc::{Id, Members, Message, Request};
 use chio_policy::Identity;
 use chio_spec::ErrorCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::rates::Kind;
 use super::{Edge, Peer, get, header, session};
@@ -28,6 +29,7 @@ pub(super) async fn answer(
     identity: &Arc<Identity>,
     headers: &HeaderMap,
     request: Request,
+    room: Option<OwnedSemaphorePermit>,
 ) -> Result<Response, Away> {
     let id = request.id.clone();
     if headers.contains_key(header::SESSION_ID) {
@@ -45,17 +47,22 @@ pub(super) async fn answer(
         refuse(not_admitted, &id)
     })?;
     let opening = Opening { registry: Arc::clone(&edge.registry), session, kept: false };
-    initialize(edge, opening, request).await
+    initialize(edge, opening, request, room).await
 }
 
-async fn initialize(edge: &Edge, opening: Opening, request: Request) -> Result<Response, Away> {
+async fn initialize(
+    edge: &Edge,
+    opening: Opening,
+    request: Request,
+    room: Option<OwnedSemaphorePermit>,
+) -> Result<Response, Away> {
     let id = request.id.clone();
     let failed = || {
         edge.metrics.request(METHOD, Outcome::Failed);
         let text = "the session ended before it was initialized";
         Refusal::answer(ErrorCode::InternalError, &id, text)
     };
-    let reading = opening.session.request(request, false).await.map_err(|_| failed())?;
+    let reading = opening.session.request(request, false, room).await.map_err(|_| failed())?;
     // However long it takes: a status must be sent first, and it depends on the outcome.
     let answer = reading.answer_text().await.ok_or_else(failed)?;
     let Some(version) = agreed_version(&answer) else {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chio_mcp::jsonrpc::{Id, Malformed, Message, Request};
 use chio_policy::Identity;
 use chio_spec::ErrorCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Edge, Peer, accept, capability, get, header, initialize, session};
 use crate::metrics::Outcome;
@@ -29,16 +30,17 @@ pub(super) async fn answer(
         Ok(text) => Message::parse(text),
         Err(_) => Err(Malformed::NotJson("the body is not UTF-8".to_owned())),
     };
-    drop(body);
+    let room = body.room;
+    drop(body.bytes);
     match message.map_err(|malformed| refuse(&malformed))? {
         Message::Request(request) if request.method == initialize::METHOD => {
-            initialize::answer(edge, peer, identity, headers, request).await
+            initialize::answer(edge, peer, identity, headers, request, room).await
         }
         Message::Notification(notification) if notification.method == initialize::METHOD => {
             let text = "initialize must be a JSON-RPC request with an id";
             Err(Refusal::new(ErrorCode::InvalidRequestShape, text).into())
         }
-        Message::Request(request) => pass_on(edge, identity, headers, request).await,
+        Message::Request(request) => pass_on(edge, identity, headers, request, room).await,
         message => {
             let session = session::find(edge, identity, headers, None)?;
             let method = match &message {
@@ -48,6 +50,7 @@ pub(super) async fn answer(
             session::authorize(edge, identity, method)?;
             edge.metrics.request(method, Outcome::Accepted);
             let told = session.tell(message).await;
+            drop(room);
             told.map_err(|_| session::not_found(None))?;
             Ok((StatusCode::ACCEPTED, mode("post_notification_accepted")).into_response())
         }
@@ -59,13 +62,14 @@ async fn pass_on(
     identity: &Identity,
     headers: &HeaderMap,
     request: Request,
+    room: Option<OwnedSemaphorePermit>,
 ) -> Result<Response, Away> {
     let id = request.id.clone();
     let method = request.method.clone();
     let session = session::find(edge, identity, headers, Some(&id))?;
     session::authorize(edge, identity, &method)?;
     let request = capability::splice(headers, request)?;
-    let reading = session.request(request, session.reads_priming).await.map_err(|refused| {
+    let reading = session.request(request, session.reads_priming, room).await.map_err(|refused| {
         edge.metrics.request(&method, Outcome::Refused);
         not_taken(refused, &id)
     })?;
@@ -106,7 +110,7 @@ fn refuse(malformed: &Malformed) -> Response {
 fn not_taken(refused: Refused, id: &Id) -> Refusal {
     match refused {
         Refused::InUse => {
-            let text = "a request with this id is still in work";
+            let text = "a request with this id is still in work, or was cancelled just now; use a fresh id";
             Refusal::answer(ErrorCode::InvalidRequestShape, id, text)
         }
         Refused::TooMany => {
@@ -116,6 +120,10 @@ fn not_taken(refused: Refused, id: &Id) -> Refusal {
         Refused::Full => {
             let text = "too many undelivered answers wait on this session; resume their streams by GET with \
                         Last-Event-ID, or initialize a new session";
+            Refusal::answer(ErrorCode::KernelBusy, id, text)
+        }
+        Refused::AllFull => {
+            let text = "too many undelivered answers wait on this edge; try again later";
             Refusal::answer(ErrorCode::KernelBusy, id, text)
         }
         Refused::Over => session::not_found(Some(id)),

@@ -44,14 +44,15 @@ fn lookup(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Arc<S
         return Err(invalid("the request has more than one MCP-Session-Id"));
     }
     let session = id.to_str().ok().and_then(|id| edge.registry.find(id)).ok_or_else(|| not_found(None))?;
+    // Whose session it is comes first, so that nobody learns anything about the session of another.
+    if !edge.host.is_same_caller(&session.identity, identity) {
+        let text = "authenticated authorization context does not match session";
+        return Err(Refusal::new(ErrorCode::AuthContextMismatch, text));
+    }
     let mut versions = headers.get_all(header::PROTOCOL_VERSION).iter();
     let differs = versions.any(|version| session.protocol_version().is_none_or(|bound| version != bound));
     if differs {
         return Err(invalid("invalid MCP-Protocol-Version for session"));
-    }
-    if !edge.host.is_same_caller(&session.identity, identity) {
-        let text = "authenticated authorization context does not match session";
-        return Err(Refusal::new(ErrorCode::AuthContextMismatch, text));
     }
     Ok(session)
 }

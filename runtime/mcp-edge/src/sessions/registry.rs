@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use chio_mcp::channel::Channel;
 use chio_policy::Identity;
-use chio_spec::ErrorCode;
+use chio_spec::{ErrorCode, ReceiptCallerMethod};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,7 @@ use super::{State, id};
 use crate::config::Limits;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::streams::{Bounds, Holding, Streams};
+use crate::streams::{Bounds, Holding, Streams, Undelivered};
 
 /// How often sessions are looked after.
 const REAP_EVERY: Duration = Duration::from_millis(250);
@@ -29,10 +29,17 @@ const SHORTEST_IDLE: Duration = Duration::from_secs(10);
 const BACKLOG_EVENTS: usize = 256;
 const BACKLOG_BYTES: usize = 256 * 1024;
 
+/// The bounds of what a session can be given to buffer, in bytes.
+const SMALLEST_BUFFER: usize = 4096;
+const LARGEST_BUFFER: usize = 256 * 1024 * 1024 - 1;
+
+/// How long a client may take to say `notifications/initialized` once its `initialize` was answered.
+const INITIALIZED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Why there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
-    /// There are too many, and all are in use.
+    /// There are too many, of all callers or of this one, and all are in use.
     Full,
     /// The edge is stopping.
     Closing,
@@ -53,6 +60,7 @@ pub(crate) struct Registry {
     limits: Limits,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
+    undelivered: Arc<Undelivered>,
     sessions: Mutex<Sessions>,
 }
 
@@ -66,8 +74,12 @@ struct Sessions {
 }
 
 impl Registry {
-    pub(crate) fn new(host: Arc<dyn Host>, limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { host, limits, metrics, tasks: TaskTracker::new(), sessions: Mutex::default() })
+    pub(crate) fn new(host: Arc<dyn Host>, mut limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
+        // A channel does not bound more than this.
+        limits.buffered_bytes = limits.buffered_bytes.clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
+        let undelivered = Undelivered::new(limits.undelivered_bytes);
+        let (tasks, sessions) = (TaskTracker::new(), Mutex::default());
+        Arc::new(Self { host, limits, metrics, tasks, undelivered, sessions })
     }
 
     /// Opens a session for a caller.
@@ -76,7 +88,7 @@ impl Registry {
         identity: &Arc<Identity>,
         reads_priming: bool,
     ) -> Result<Arc<Session>, NotAdmitted> {
-        self.make_room()?;
+        self.make_room(identity)?;
         let id: Arc<str> = id::fresh()
             .map_err(|error| {
                 tracing::error!(%error, "no random bytes for a session id");
@@ -84,7 +96,7 @@ impl Registry {
             })?
             .into();
         let (channel, arrivals, departures) = Channel::new(self.limits.buffered_bytes);
-        let streams = Streams::new(&id, self.bounds());
+        let streams = Streams::new(&id, self.bounds(), &self.undelivered);
         let session = Session::new(Arc::clone(&id), Arc::clone(identity), reads_priming, streams, arrivals);
         let session = Arc::new(session);
         let serving =
@@ -229,29 +241,37 @@ impl Registry {
             let life = session.life();
             let log = session.streams.lock();
             let idle = log.idle();
-            let in_flight = log.holding().in_flight;
+            let in_flight = log.in_flight();
             drop(log);
             if let Some(until) = life.drain_until {
                 if in_flight == 0 || Instant::now() >= until {
                     self.end(&session, State::Closed);
                 }
-            } else if idle.is_some_and(|idle| idle >= self.limits.idle) {
+            } else if idle.is_some_and(|idle| idle >= self.limits.idle)
+                || session.was_abandoned(INITIALIZED_WITHIN)
+            {
                 self.end(&session, State::Expired);
             }
         }
     }
 
-    /// Passes if there is room for one more session, ending the one that is idle longest if need be.
-    fn make_room(&self) -> Result<(), NotAdmitted> {
+    /// Passes if there is room for one more session of this caller, ending the one that is idle longest if need be: one
+    /// of the caller's own when it has its share.
+    fn make_room(&self, identity: &Identity) -> Result<(), NotAdmitted> {
+        let is_own = |session: &Arc<Session>| session.identity.principal == identity.principal;
         let live: Vec<_> = {
             let sessions = self.lock();
             if sessions.closing {
                 return Err(NotAdmitted::Closing);
             }
-            if sessions.live.len() < self.limits.sessions {
+            let held = || sessions.live.values().filter(|session| is_own(session)).count();
+            if has_share(identity) && held() >= self.limits.sessions.div_ceil(2) {
+                sessions.live.values().filter(|session| is_own(session)).cloned().collect()
+            } else if sessions.live.len() < self.limits.sessions {
                 return Ok(());
+            } else {
+                sessions.live.values().cloned().collect()
             }
-            sessions.live.values().cloned().collect()
         };
         let idle = live.iter().filter_map(|session| Some((session.streams.lock().idle()?, session)));
         let longest = idle.filter(|(idle, _)| *idle >= SHORTEST_IDLE).max_by_key(|(idle, _)| *idle);
@@ -277,6 +297,12 @@ impl Registry {
     }
 }
 
+/// Whether a caller may hold half of the sessions only, because there are others beside it. Without authentication, and
+/// with one token for all, everybody is the same principal.
+fn has_share(identity: &Identity) -> bool {
+    identity.method == ReceiptCallerMethod::OauthBearer
+}
+
 /// Closes a session when its task ends, whatever way that is.
 struct Over {
     registry: Weak<Registry>,
@@ -299,4 +325,100 @@ impl Drop for Over {
 /// As much of a session id as may stand in a log: enough to find it, too little to use it.
 fn shown(id: &str) -> &str {
     id.get(..8).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use chio_mcp::servers::ServerStatus;
+
+    use super::*;
+    use crate::host::Serving;
+
+    /// Sessions that do nothing until they are ended.
+    struct Quiet;
+
+    impl Host for Quiet {
+        fn open(
+            &self,
+            _: &Arc<Identity>,
+            _: &str,
+            channel: Channel,
+            stop: CancellationToken,
+        ) -> Result<Serving, ErrorCode> {
+            Ok(Box::pin(async move {
+                stop.cancelled().await;
+                drop(channel);
+            }))
+        }
+
+        fn servers(&self) -> Vec<ServerStatus> {
+            Vec::new()
+        }
+    }
+
+    fn registry(sessions: usize) -> Arc<Registry> {
+        let limits = Limits { sessions, ..Limits::default() };
+        Registry::new(Arc::new(Quiet), limits, Arc::new(Metrics::new()))
+    }
+
+    fn caller(method: ReceiptCallerMethod, principal: &str) -> Arc<Identity> {
+        Arc::new(Identity::named(method, principal.to_owned()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_among_others_holds_half_of_the_sessions_at_most() {
+        let registry = registry(5);
+        let (greedy, other) = (
+            caller(ReceiptCallerMethod::OauthBearer, "greedy"),
+            caller(ReceiptCallerMethod::OauthBearer, "other"),
+        );
+        let theirs = registry.open(&other, true).unwrap();
+        let own: Vec<_> = (0..3).map(|_| registry.open(&greedy, true).unwrap()).collect();
+        assert_eq!(
+            registry.open(&greedy, true).unwrap_err(),
+            NotAdmitted::Full,
+            "though there is room for others"
+        );
+        tokio::time::advance(SHORTEST_IDLE).await;
+        registry.open(&greedy, true).unwrap();
+        assert!(registry.find(&theirs.id).is_some(), "what gives way is the caller's own");
+        assert_eq!(own.iter().filter(|session| registry.find(&session.id).is_some()).count(), 2);
+        registry.open(&other, true).unwrap();
+        registry.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_principal_there_is_holds_all_sessions() {
+        for everybody in
+            [Identity::anonymous(), (*caller(ReceiptCallerMethod::StaticBearer, "static:x")).clone()]
+        {
+            let registry = registry(4);
+            let everybody = Arc::new(everybody);
+            let all: Vec<_> = (0..4).map(|_| registry.open(&everybody, true).unwrap()).collect();
+            assert_eq!(all.len(), 4);
+            registry.close().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_not_initialized_to_its_end_expires_after_a_minute() {
+        let registry = registry(5);
+        let identity = Arc::new(Identity::anonymous());
+        let (half, ready) =
+            (registry.open(&identity, true).unwrap(), registry.open(&identity, true).unwrap());
+        for session in [&half, &ready] {
+            session.bind_version("2025-11-25".to_owned());
+        }
+        assert!(ready.become_state(State::Ready, None));
+        tokio::time::advance(INITIALIZED_WITHIN - Duration::from_secs(1)).await;
+        registry.reap_once();
+        assert!(registry.find(&half.id).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        registry.reap_once();
+        assert!(registry.find(&half.id).is_none() && registry.find(&ready.id).is_some());
+        assert_eq!(registry.ended_as(&half.id), Some(State::Expired));
+        registry.close().await;
+    }
 }

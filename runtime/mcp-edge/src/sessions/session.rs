@@ -1,13 +1,13 @@
 //! One session, between its router and its connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chio_json::Json;
 use chio_mcp::channel::{Arrival, Departure, Departures, Route};
 use chio_mcp::jsonrpc::{Id, Members, Message, Notification, Request};
 use chio_policy::Identity;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,12 +24,14 @@ const CANCELLED: &str = "notifications/cancelled";
 /// Why a session does not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// A request with this id is in flight.
+    /// A request with this id is in flight, or was cancelled just now.
     InUse,
     /// Too many requests are in flight.
     TooMany,
     /// Too much waits for the client already.
     Full,
+    /// Too much waits for the clients of all sessions together.
+    AllFull,
     /// The session is over.
     Over,
 }
@@ -40,6 +42,7 @@ impl From<NotOpened> for Refused {
             NotOpened::InUse => Self::InUse,
             NotOpened::TooMany => Self::TooMany,
             NotOpened::Full => Self::Full,
+            NotOpened::AllFull => Self::AllFull,
             NotOpened::Over => Self::Over,
         }
     }
@@ -57,7 +60,8 @@ pub(crate) struct Session {
     pub(crate) streams: Arc<Streams>,
     pub(crate) stop: CancellationToken,
     arrivals: mpsc::Sender<Arrival>,
-    protocol_version: OnceLock<String>,
+    /// The version that `initialize` agreed on, and when.
+    agreed: OnceLock<(String, Instant)>,
     life: Mutex<Life>,
 }
 
@@ -85,7 +89,7 @@ impl Session {
             streams,
             stop: CancellationToken::new(),
             arrivals,
-            protocol_version: OnceLock::new(),
+            agreed: OnceLock::new(),
             life: Mutex::new(Life { state: State::Initializing, drain_until: None }),
         }
     }
@@ -106,19 +110,31 @@ impl Session {
 
     /// The protocol version of the session, once it is initialized.
     pub(crate) fn protocol_version(&self) -> Option<&str> {
-        self.protocol_version.get().map(String::as_str)
+        self.agreed.get().map(|(version, _)| version.as_str())
     }
 
     /// Binds the version that `initialize` agreed on.
     pub(crate) fn bind_version(&self, version: String) {
-        let _ = self.protocol_version.set(version);
+        let _ = self.agreed.set((version, Instant::now()));
     }
 
-    /// Passes a request on. What comes back is read from its stream.
-    pub(crate) async fn request(&self, request: Request, primed: bool) -> Result<Reading, Refused> {
+    /// Whether its client has not finished the initialization within this time after `initialize` was answered.
+    pub(super) fn was_abandoned(&self, within: Duration) -> bool {
+        let is_late = self.agreed.get().is_some_and(|(_, at)| at.elapsed() >= within);
+        is_late && self.life().state == State::Initializing
+    }
+
+    /// Passes a request on. What comes back is read from its stream. `room`: its share of the bound of requests in work,
+    /// kept until it is answered.
+    pub(crate) async fn request(
+        &self,
+        request: Request,
+        primed: bool,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Reading, Refused> {
         // Between here and the end nothing waits, so a client that leaves cannot leave a stream without a request.
-        let place = self.arrivals.reserve().await.map_err(|_| Refused::Over)?;
-        let connection = self.streams.lock().open(&request.id, primed)?;
+        let place = self.place().await?;
+        let connection = self.streams.lock().open(&request.id, primed, room)?;
         place.send(Arrival::Message(Message::Request(request)));
         Ok(Reading::new(&self.streams, connection))
     }
@@ -126,7 +142,7 @@ impl Session {
     /// Passes a notification or a response on.
     pub(crate) async fn tell(&self, message: Message) -> Result<(), Refused> {
         self.streams.lock().touch();
-        let place = self.arrivals.reserve().await.map_err(|_| Refused::Over)?;
+        let place = self.place().await?;
         let (confirms, cancelled) = match &message {
             Message::Notification(notification) => {
                 (notification.method == INITIALIZED, cancelled_request(notification))
@@ -142,6 +158,12 @@ impl Session {
             self.streams.lock().cancel(&id);
         }
         Ok(())
+    }
+
+    /// A place in the queue of the session. It can take long to come, so whether the session still serves is asked then.
+    async fn place(&self) -> Result<mpsc::Permit<'_, Arrival>, Refused> {
+        let place = self.arrivals.reserve().await.map_err(|_| Refused::Over)?;
+        if self.life().state.serves() { Ok(place) } else { Err(Refused::Over) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Life> {

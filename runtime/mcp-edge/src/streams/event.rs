@@ -32,10 +32,10 @@ pub(super) fn frame(session_id: &str, sequence: u64, text: &str) -> Bytes {
     }
     frame.push_str("\nevent: message\ndata: ");
     let start = frame.len();
-    frame.push_str(text);
+    push_on_one_line(&mut frame, text);
+    let end = frame.len();
     frame.push_str("\n\n");
     let mut bytes = frame.into_bytes();
-    let end = start.saturating_add(text.len());
     if let Some(data) = bytes.get_mut(start..end) {
         // Line breaks would end the field. In JSON they stand between tokens only, where a space says the same.
         for byte in data.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -43,4 +43,22 @@ pub(super) fn frame(session_id: &str, sequence: u64, text: &str) -> Bytes {
         }
     }
     bytes.into()
+}
+
+/// Some parsers of event streams take these three for line breaks as well. In JSON they stand in strings only, where an
+/// escape says the same.
+fn push_on_one_line(frame: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let (before, from) = rest.split_at(at);
+        frame.push_str(before);
+        let mut characters = from.chars();
+        frame.push_str(match characters.next() {
+            Some('\u{85}') => "\\u0085",
+            Some('\u{2028}') => "\\u2028",
+            _ => "\\u2029",
+        });
+        rest = characters.as_str();
+    }
+    frame.push_str(rest);
 }

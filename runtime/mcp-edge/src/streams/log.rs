@@ -10,14 +10,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use chio_mcp::channel::{Departure, Route};
 use chio_mcp::jsonrpc::Id;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::event::frame;
-use super::stream::{Content, Event, Lanes, Stream};
+use super::stream::{Content, Event, Lanes, Stream, cost};
+use super::undelivered::{Share, Undelivered};
 use super::window::{Delivered, Window};
 
 /// How a notification's text begins. All texts in a channel are written by [`chio_mcp::jsonrpc`].
 const NOTIFICATION: &str = r#"{"jsonrpc":"2.0","method":"#;
+
+/// How long the id of a cancelled request is kept from a new one, unless its late answer comes before. Whatever the
+/// session said before it heard of the cancellation has come by then.
+const CANCELLED_FOR: Duration = Duration::from_secs(10);
 
 /// The bounds of a log.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +45,14 @@ pub(crate) struct Bounds {
 /// Why a request has no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotOpened {
-    /// A request with this id is in flight.
+    /// A request with this id is in flight, or was cancelled just now.
     InUse,
     /// Too many requests are in flight.
     TooMany,
     /// Too much waits for the client already.
     Full,
+    /// Too much waits for the clients of all sessions together.
+    AllFull,
     /// The session is over.
     Over,
 }
@@ -83,7 +91,7 @@ pub(crate) struct Holding {
     pub(crate) in_flight: usize,
     /// Connections that read a stream.
     pub(crate) streams: usize,
-    /// Bytes of undelivered messages.
+    /// Bytes that undelivered messages take of the channel's bound.
     pub(crate) pending_bytes: usize,
     /// Messages that were dropped so far.
     pub(crate) dropped: u64,
@@ -108,10 +116,13 @@ pub(crate) struct EventLog {
     last_reader: u64,
     lanes: Lanes,
     in_flight: HashMap<Id, u64>,
+    /// Cancelled requests whose answer may yet come, the oldest first. It must not become that of a new request.
+    cancelled: VecDeque<(Id, Instant)>,
     window: Window,
-    /// Of streams that are over and not quite out of the window, the last event that left it.
+    /// Of streams that are over and not quite out of the window, and of the stream for what belongs to no request, the
+    /// last event that left it. A client that has that one has missed nothing.
     evicted: BTreeMap<u64, u64>,
-    pending_bytes: usize,
+    pending: Share,
     notification_bytes: usize,
     dropped: u64,
     over: bool,
@@ -119,7 +130,7 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    pub(crate) fn new(session_id: &str, bounds: Bounds) -> Self {
+    pub(crate) fn new(session_id: &str, bounds: Bounds, all: &Arc<Undelivered>) -> Self {
         Self {
             session_id: session_id.into(),
             bounds,
@@ -128,9 +139,10 @@ impl EventLog {
             last_reader: 0,
             lanes: Lanes::default(),
             in_flight: HashMap::new(),
+            cancelled: VecDeque::new(),
             window: Window::new(bounds.replay_events, bounds.replay_bytes),
             evicted: BTreeMap::new(),
-            pending_bytes: 0,
+            pending: all.share(),
             notification_bytes: 0,
             dropped: 0,
             over: false,
@@ -138,13 +150,22 @@ impl EventLog {
         }
     }
 
-    /// Opens the stream of a request. `primed`: its first event has an id and no data.
-    pub(crate) fn open(&mut self, id: &Id, primed: bool) -> Result<Connection, NotOpened> {
+    /// Opens the stream of a request. `primed`: its first event has an id and no data. `room`: what is given back when
+    /// the request is answered or cancelled.
+    pub(crate) fn open(
+        &mut self,
+        id: &Id,
+        primed: bool,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Connection, NotOpened> {
         self.touch();
         if self.over {
             return Err(NotOpened::Over);
         }
-        if self.in_flight.contains_key(id) {
+        while self.cancelled.front().is_some_and(|(_, at)| at.elapsed() >= CANCELLED_FOR) {
+            self.cancelled.pop_front();
+        }
+        if self.in_flight.contains_key(id) || self.cancelled.iter().any(|(cancelled, _)| cancelled == id) {
             return Err(NotOpened::InUse);
         }
         if self.in_flight.len() >= self.bounds.in_flight {
@@ -154,11 +175,14 @@ impl EventLog {
         // costs more than its bytes.
         let most_streams = self.bounds.in_flight.saturating_mul(8);
         let most_bytes = self.bounds.buffered_bytes / 4 * 3;
-        if self.lanes.requests().len() >= most_streams || self.pending_bytes > most_bytes {
+        if self.lanes.requests().len() >= most_streams || self.pending.bytes() > most_bytes {
             return Err(NotOpened::Full);
         }
+        if self.pending.is_over() {
+            return Err(NotOpened::AllFull);
+        }
         self.last_stream += 1;
-        let mut stream = Stream::default();
+        let mut stream = Stream::in_work(room);
         if primed {
             stream.pending.push_back(Event { sequence: None, content: Content::Priming });
         }
@@ -337,6 +361,9 @@ impl EventLog {
         match departure.route.clone() {
             Route::Answer(id) => {
                 let number = self.in_flight.remove(&id);
+                if number.is_none() {
+                    self.cancelled.retain(|(cancelled, _)| *cancelled != id);
+                }
                 self.touch();
                 self.push_answer(number, departure);
             }
@@ -355,6 +382,10 @@ impl EventLog {
     /// The client cancelled a request: nothing more comes on its stream, and nothing of it can be asked for.
     pub(crate) fn cancel(&mut self, id: &Id) {
         let Some(number) = self.in_flight.remove(id) else { return };
+        if self.cancelled.len() >= self.bounds.in_flight {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back((id.clone(), Instant::now()));
         self.window.forget(number);
         if let Some(mut stream) = self.remove(number) {
             stream.wake();
@@ -384,11 +415,16 @@ impl EventLog {
         self.active.elapsed()
     }
 
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     pub(crate) fn holding(&self) -> Holding {
         Holding {
             in_flight: self.in_flight.len(),
             streams: self.lanes.all().filter(|(_, stream)| stream.reader.is_some()).count(),
-            pending_bytes: self.pending_bytes,
+            pending_bytes: self.pending.bytes(),
             dropped: self.dropped,
         }
     }
@@ -405,6 +441,7 @@ impl EventLog {
         };
         let Some(stream) = self.lanes.get(number) else { return };
         stream.finished = true;
+        stream.room = None;
         if stream.abandoned {
             self.dropped += 1;
             self.remove(number);
@@ -416,7 +453,7 @@ impl EventLog {
     fn push_within(&mut self, number: u64, departure: Departure) {
         let is_notification = departure.text.starts_with(NOTIFICATION);
         let abandoned = self.lanes.get(number).is_none_or(|stream| stream.abandoned);
-        let bytes = self.notification_bytes.saturating_add(departure.text.len());
+        let bytes = self.notification_bytes.saturating_add(cost(&departure));
         if abandoned || (is_notification && bytes > self.bounds.buffered_bytes / 2) {
             self.dropped += 1;
         } else {
@@ -444,9 +481,10 @@ impl EventLog {
 
     fn append(&mut self, number: u64, departure: Departure, is_notification: bool) {
         let Some(stream) = self.lanes.get(number) else { return };
-        self.pending_bytes += departure.text.len();
+        let cost = cost(&departure);
+        self.pending.add(cost);
         if is_notification {
-            self.notification_bytes += departure.text.len();
+            self.notification_bytes += cost;
         }
         let content = Content::Message { departure, is_notification };
         stream.pending.push_back(Event { sequence: None, content });
@@ -459,7 +497,7 @@ impl EventLog {
             let waits = |event: &&Event| event.content.is_notification() && event.sequence.is_none();
             let (count, bytes) =
                 stream.pending.iter().filter(waits).fold((0_usize, 0_usize), |(count, bytes), event| {
-                    (count + 1, bytes + event.content.text().len())
+                    (count + 1, bytes + event.content.cost())
                 });
             if count <= self.bounds.backlog_events && bytes <= self.bounds.backlog_bytes {
                 return;
@@ -485,7 +523,8 @@ impl EventLog {
         for left in self.window.keep(Delivered { sequence, stream: number, text }) {
             match self.lanes.get(left.stream) {
                 Some(stream) if left.stream != Lanes::UNRELATED => stream.remember_evicted(left.sequence),
-                _ if self.window.holds(left.stream) => {
+                // The stream for what belongs to no request never ends, so its place is kept however long ago it was.
+                _ if left.stream == Lanes::UNRELATED || self.window.holds(left.stream) => {
                     self.evicted.insert(left.stream, left.sequence);
                 }
                 _ => {
@@ -511,10 +550,10 @@ impl EventLog {
     /// These events wait no longer.
     fn forget<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
         for event in events {
-            let bytes = event.content.text().len();
-            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+            let cost = event.content.cost();
+            self.pending.remove(cost);
             if event.content.is_notification() {
-                self.notification_bytes = self.notification_bytes.saturating_sub(bytes);
+                self.notification_bytes = self.notification_bytes.saturating_sub(cost);
             }
         }
     }

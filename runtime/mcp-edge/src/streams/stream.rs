@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use chio_mcp::channel::Departure;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How many stretches of evicted events a stream remembers. A client would have to be this many bursts behind to be
 /// refused while its request is in flight.
 const MOST_STRETCHES: usize = 256;
+
+/// What a [`chio_mcp::channel::Channel`] charges for a text beside its bytes.
+const OVERHEAD: usize = 256;
 
 /// What waits on a stream.
 #[derive(Debug)]
@@ -33,9 +37,22 @@ impl Content {
         }
     }
 
+    /// What it takes of the room in the channel's bound.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Self::Priming => 0,
+            Self::Message { departure, .. } => cost(departure),
+        }
+    }
+
     pub(super) fn is_notification(&self) -> bool {
         matches!(self, Self::Message { is_notification: true, .. })
     }
+}
+
+/// What a departure takes of the room in the channel's bound: its bytes and what the channel charges beside them.
+pub(super) fn cost(departure: &Departure) -> usize {
+    departure.text.len().saturating_add(OVERHEAD)
 }
 
 /// The connection that reads a stream.
@@ -57,11 +74,18 @@ pub(super) struct Stream {
     pub(super) abandoned: bool,
     /// The client was told an event id of this stream.
     pub(super) resumable: bool,
+    /// The room that its request takes while it is in work.
+    pub(super) room: Option<OwnedSemaphorePermit>,
     /// Which of its events were delivered and have left the window.
     evicted: Vec<(u64, u64)>,
 }
 
 impl Stream {
+    /// The stream of a request that begins, and the room that it takes.
+    pub(super) fn in_work(room: Option<OwnedSemaphorePermit>) -> Self {
+        Self { room, ..Self::default() }
+    }
+
     pub(super) fn is_read_by(&self, number: u64) -> bool {
         self.reader.as_ref().is_some_and(|reader| reader.number == number)
     }
@@ -96,7 +120,9 @@ impl Stream {
     }
 
     pub(super) fn was_evicted(&self, sequence: u64) -> bool {
-        self.evicted.iter().any(|(first, last)| (*first..=*last).contains(&sequence))
+        let after = self.evicted.partition_point(|(first, _)| *first <= sequence);
+        let stretch = after.checked_sub(1).and_then(|at| self.evicted.get(at));
+        stretch.is_some_and(|(_, last)| sequence <= *last)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use chio_mcp::channel::{Arrival, Channel, Departures, Outbox, Route};
 use chio_mcp::jsonrpc::{self, Id};
@@ -12,7 +13,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::event::frame;
 use super::log::{Bounds, Connection, EventLog, First, NotOpened, OutOfWindow};
-use super::sequence_of;
+use super::{Undelivered, sequence_of};
 
 const SESSION: &str = "ab-cd";
 
@@ -35,7 +36,12 @@ struct Bench {
 impl Bench {
     fn new(bounds: Bounds) -> Self {
         let (Channel { arrivals, outbox }, _, departures) = Channel::new(bounds.buffered_bytes);
-        Self { log: EventLog::new(SESSION, bounds), outbox, departures, _arrivals: arrivals }
+        Self {
+            log: EventLog::new(SESSION, bounds, &Undelivered::new(usize::MAX)),
+            outbox,
+            departures,
+            _arrivals: arrivals,
+        }
     }
 
     fn push(&mut self, text: String, route: Route) {
@@ -44,7 +50,7 @@ impl Bench {
     }
 
     fn open(&mut self, id: u64) -> Connection {
-        self.log.open(&Id::number(id), true).unwrap()
+        self.log.open(&Id::number(id), true, None).unwrap()
     }
 
     fn answer(&mut self, id: u64) {
@@ -139,6 +145,12 @@ fn events_are_one_line_of_data_whatever_the_text() {
     assert_eq!(text, "id: s-3\nevent: message\ndata: {\"a\":  1}\n\n");
     let priming = String::from_utf8(frame("s", 1, "").to_vec()).unwrap();
     assert_eq!(priming, "id: s-1\nretry: 1000\ndata: \n\n");
+}
+
+#[test]
+fn what_some_parsers_take_for_a_line_break_is_escaped() {
+    let text = String::from_utf8(frame("s", 3, "[\"a\u{85}b\u{2028}\u{2029}é\"]").to_vec()).unwrap();
+    assert_eq!(text, "id: s-3\nevent: message\ndata: [\"a\\u0085b\\u2028\\u2029é\"]\n\n");
 }
 
 #[test]
@@ -323,6 +335,30 @@ fn replay_outside_the_window_is_refused() {
 }
 
 #[test]
+fn a_get_stream_that_missed_nothing_resumes_after_other_streams_filled_the_window() {
+    let mut bench = Bench::new(BOUNDS);
+    let mut listener = bench.log.listen(true).unwrap();
+    let (priming, _) = bench.drain(&mut listener);
+    let mut call = bench.open(1);
+    for _ in 0..20 {
+        bench.tell(1, "progress");
+        bench.drain(&mut call);
+    }
+    bench.log.leave(&listener);
+    let mut listener = bench.log.resume(priming[0].0).expect("nothing of this stream was missed");
+    bench.broadcast("news");
+    let (news, _) = bench.drain(&mut listener);
+    assert_eq!(messages(&news), [note("news")]);
+    // Once an event of this stream has left the window, who lacks it is refused, and who has it is not.
+    for _ in 0..20 {
+        bench.tell(1, "progress");
+        bench.drain(&mut call);
+    }
+    assert_eq!(bench.log.resume(priming[0].0).unwrap_err(), OutOfWindow);
+    assert!(bench.log.resume(news[0].0).is_ok());
+}
+
+#[test]
 fn a_request_in_flight_is_never_out_of_the_window() {
     let mut bench = Bench::new(BOUNDS);
     let mut connection = bench.open(1);
@@ -411,9 +447,25 @@ fn notifications_leave_half_of_the_room_to_answers() {
 }
 
 #[test]
+fn small_notifications_leave_half_of_the_room_too() {
+    let mut bench = Bench::new(BOUNDS);
+    let _slow = bench.open(1);
+    for _ in 0..200 {
+        let text = jsonrpc::notification_text("x", None);
+        if bench.outbox.offer(text, Route::Within(Id::number(1))).is_ok() {
+            bench.log.push(bench.departures.next_ready().unwrap());
+        }
+    }
+    let holding = bench.log.holding();
+    assert!(holding.pending_bytes <= BOUNDS.buffered_bytes / 2, "{holding:?}");
+    let room = bench.room();
+    assert!(room >= BOUNDS.buffered_bytes / 2 - 1024, "{room} is left for answers");
+}
+
+#[test]
 fn requests_are_refused_above_the_bounds_and_while_too_much_is_undelivered() {
     let mut bench = Bench::new(BOUNDS);
-    let open = |bench: &mut Bench, id| bench.log.open(&Id::number(id), true).map(|_| ());
+    let open = |bench: &mut Bench, id| bench.log.open(&Id::number(id), true, None).map(|_| ());
     for id in 0..8 {
         open(&mut bench, id).unwrap();
     }
@@ -424,6 +476,36 @@ fn requests_are_refused_above_the_bounds_and_while_too_much_is_undelivered() {
     assert_eq!(open(&mut bench, 8), Err(NotOpened::Full));
     bench.log.close();
     assert_eq!(open(&mut bench, 9), Err(NotOpened::Over));
+}
+
+#[test]
+fn requests_are_refused_while_too_much_is_undelivered_over_all_sessions() {
+    let all = Undelivered::new(4096);
+    let mut bench = Bench::new(BOUNDS);
+    bench.log = EventLog::new(SESSION, BOUNDS, &all);
+    let mut other = EventLog::new("other", BOUNDS, &all);
+    let _slow = bench.open(1);
+    let id = Id::number(1);
+    bench.push(jsonrpc::result_text(&id, &format!("\"{}\"", "x".repeat(5000))), Route::Answer(id.clone()));
+    assert_eq!(other.open(&id, true, None).unwrap_err(), NotOpened::AllFull);
+    drop(bench);
+    assert!(other.open(&id, true, None).is_ok(), "what a session held is free when it is gone");
+}
+
+#[test]
+fn a_request_holds_its_room_until_it_is_answered_or_cancelled() {
+    let all = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
+    let mut bench = Bench::new(BOUNDS);
+    for id in 1..3 {
+        let room = std::sync::Arc::clone(&all).try_acquire_owned().ok();
+        let connection = bench.log.open(&Id::number(id), true, room).unwrap();
+        bench.log.leave(&connection);
+    }
+    assert_eq!(all.available_permits(), 0, "the calls go on without their clients");
+    bench.answer(1);
+    assert_eq!(all.available_permits(), 1);
+    bench.log.cancel(&Id::number(2));
+    assert_eq!(all.available_permits(), 2);
 }
 
 #[test]
@@ -450,8 +532,8 @@ fn an_answer_that_nobody_can_ask_for_is_dropped() {
     assert_eq!(messages(&bench.drain(&mut resumed).0).len(), 1);
 }
 
-#[test]
-fn a_cancelled_request_ends_without_an_answer_and_its_id_may_be_used_again() {
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_request_ends_without_an_answer_and_its_id_may_be_used_again() {
     let mut bench = Bench::new(BOUNDS);
     let mut connection = bench.open(1);
     let (priming, _) = bench.drain(&mut connection);
@@ -459,10 +541,26 @@ fn a_cancelled_request_ends_without_an_answer_and_its_id_may_be_used_again() {
     bench.log.cancel(&Id::number(1));
     assert_eq!(bench.drain(&mut connection), (Vec::new(), true));
     assert_eq!(bench.log.resume(priming[0].0).unwrap_err(), OutOfWindow);
+    tokio::time::advance(Duration::from_secs(10)).await;
     let mut again = bench.open(1);
     assert_eq!(bench.drain(&mut again).0.len(), 1);
     bench.log.cancel(&Id::number(99));
     assert_eq!(bench.log.holding().pending_bytes, 0);
+}
+
+#[test]
+fn the_late_answer_of_a_cancelled_request_never_answers_a_new_one() {
+    let mut bench = Bench::new(BOUNDS);
+    let id = Id::number(1);
+    let _left = bench.open(1);
+    bench.log.cancel(&id);
+    assert_eq!(bench.log.open(&id, true, None).unwrap_err(), NotOpened::InUse, "its answer may yet come");
+    bench.push(jsonrpc::result_text(&id, "\"old\""), Route::Answer(id.clone()));
+    let mut again = bench.open(1);
+    bench.push(jsonrpc::result_text(&id, "\"new\""), Route::Answer(id));
+    let (events, _) = bench.drain(&mut again);
+    assert!(messages(&events).iter().all(|text| text.contains("new")), "{events:?}");
+    assert_eq!(messages(&events).len(), 1);
 }
 
 #[test]
@@ -484,7 +582,7 @@ fn clients_that_cannot_read_priming_get_none() {
     let mut bench = Bench::new(BOUNDS);
     let mut listening = bench.log.listen(false).unwrap();
     bench.broadcast("x");
-    let mut connection = bench.log.open(&Id::number(1), false).unwrap();
+    let mut connection = bench.log.open(&Id::number(1), false, None).unwrap();
     bench.answer(1);
     for (connection, count) in [(&mut listening, 1), (&mut connection, 1)] {
         let (events, _) = bench.drain(connection);
@@ -552,7 +650,7 @@ proptest! {
             match step {
                 Step::Open(id) => {
                     let in_flight = known.get(&id).is_some_and(|known| !known.answered);
-                    let opened = bench.log.open(&Id::number(id), true);
+                    let opened = bench.log.open(&Id::number(id), true, None);
                     if in_flight {
                         prop_assert_eq!(opened.unwrap_err(), NotOpened::InUse);
                     } else {

@@ -1,10 +1,30 @@
 //! What operators can ask.
 
-use chio_mcp_edge::EdgeConfig;
+use chio_mcp_edge::auth::Method;
+use chio_mcp_edge::{EdgeConfig, Limits};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::house::http::Ask;
-use crate::house::{ADMIN, House, config};
+use crate::house::{ADMIN, House, TOKEN, config};
+
+#[tokio::test]
+async fn the_admin_token_is_none_of_the_clients_and_wrong_ones_are_paced() {
+    let method = || Method::Static { token: Zeroizing::new(TOKEN.to_owned()) };
+    for unusable in [TOKEN, "short", "a token with spaces in it"] {
+        let admin_token = Some(Zeroizing::new(unusable.to_owned()));
+        let house = House::with(EdgeConfig { admin_token, ..config() }, method()).await;
+        assert!(house.outcome().await.is_err(), "{unusable}");
+    }
+    let limits = Limits { failures_per_minute: 3, ..Limits::default() };
+    let house = House::with(EdgeConfig { limits, ..config() }, method()).await;
+    for status in [401, 401, 401, 429] {
+        let wrong = Ask::get("/admin/sessions").header("Authorization", "Bearer a-wrong-guess-0123456789");
+        assert_eq!(house.ask(wrong).await.status, status);
+    }
+    assert_eq!(house.admin("GET", "/admin/sessions").await.status, 200);
+    house.close().await;
+}
 
 #[tokio::test]
 async fn without_an_admin_token_there_is_only_health() {

@@ -85,6 +85,11 @@ impl House {
         tokio::time::timeout(Duration::from_secs(20), self.serving).await.unwrap().unwrap().unwrap();
     }
 
+    /// How serving ended by itself.
+    pub async fn outcome(self) -> std::io::Result<()> {
+        tokio::time::timeout(Duration::from_secs(20), self.serving).await.unwrap().unwrap()
+    }
+
     pub fn stop(&self) {
         self.stop.cancel();
     }
