@@ -278,7 +278,7 @@ fn several_servers_stand_behind_one_edge_and_only_colliding_names_are_prefixed()
     ]);
     let seen = drive(&python, &tee.url(), None, &[format!("file://{path}")], steps);
     let answers = &seen.answers;
-    let tools = answers[0]["ok"]["tools"].as_array().unwrap();
+    let tools = answers[0]["ok"]["tools"].as_array().unwrap_or_else(|| panic!("{}", answers[0]));
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     for name in [
         "fixture__echo",

@@ -55,6 +55,11 @@ class Client:
         if name == "until_listed":
             while True:
                 listed = await session.list_tools()
+                cursor = listed.nextCursor
+                while cursor:
+                    page = await session.list_tools(cursor=cursor)
+                    listed.tools.extend(page.tools)
+                    cursor = page.nextCursor
                 if set(value) <= {tool.name for tool in listed.tools}:
                     return listed
                 await asyncio.sleep(0.5)

@@ -270,7 +270,8 @@ async fn what_is_no_single_json_rpc_message_is_400() {
         (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600, None),
         ("[]", -32600, None),
         ("7", -32600, None),
-        (r#"{"jsonrpc":"2.0","id":5}"#, -32600, Some(json!(5))),
+        // What seems to answer us gets no answer that its sender could take for that of a request of its own.
+        (r#"{"jsonrpc":"2.0","id":5}"#, -32600, None),
         (r#"{"jsonrpc":"2.0","id":"x","Method":"ping"}"#, -32600, Some(json!("x"))),
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#, -32600, None),
         (r#"{"jsonrpc":"1.0","id":6,"method":"ping"}"#, -32600, Some(json!(6))),
@@ -279,7 +280,7 @@ async fn what_is_no_single_json_rpc_message_is_400() {
         (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, -32600, None),
         (r#"{"jsonrpc":"2.0","id":7,"method":5}"#, -32600, Some(json!(7))),
         (r#"{"jsonrpc":"2.0","id":8,"method":"ping","params":[1]}"#, -32600, Some(json!(8))),
-        (r#"{"jsonrpc":"2.0","id":9,"result":{},"error":{"code":1,"message":"m"}}"#, -32600, Some(json!(9))),
+        (r#"{"jsonrpc":"2.0","id":9,"result":{},"error":{"code":1,"message":"m"}}"#, -32600, None),
     ] {
         let (status, answer) =
             refusal(house.ask(Ask::post(body).header("MCP-Session-Id", &session)).await).await;

@@ -107,7 +107,10 @@ impl ToolList {
             return Err(broken(format!("more than {MOST_TOOLS} tools")));
         }
         if self.meta.is_none() {
-            self.meta = members.get("_meta").filter(|meta| meta.len() <= MOST_ENTRY_BYTES).and_then(|meta| Json::from_text(meta.to_owned()).ok());
+            self.meta = members
+                .get("_meta")
+                .filter(|meta| meta.len() <= MOST_ENTRY_BYTES)
+                .and_then(|meta| Json::from_text(meta.to_owned()).ok());
         }
         Ok(members.string("nextCursor"))
     }

@@ -90,7 +90,11 @@ impl<T: Clone + Sizable> Pages<T> {
 }
 
 /// Up to a page of the entries that pass, from a place on, and the place of the next one that does.
-fn take<T: Clone + Sizable>(entries: &[T], from: usize, keep: impl Fn(&T) -> bool) -> (Vec<T>, Option<usize>) {
+fn take<T: Clone + Sizable>(
+    entries: &[T],
+    from: usize,
+    keep: impl Fn(&T) -> bool,
+) -> (Vec<T>, Option<usize>) {
     let mut page = Vec::new();
     let mut bytes = 0;
     for (place, entry) in entries.iter().enumerate().skip(from).filter(|(_, entry)| keep(entry)) {
