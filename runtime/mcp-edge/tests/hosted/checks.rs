@@ -272,7 +272,7 @@ async fn what_is_no_single_json_rpc_message_is_400() {
         ("7", -32600, None),
         // What seems to answer us gets no answer that its sender could take for that of a request of its own.
         (r#"{"jsonrpc":"2.0","id":5}"#, -32600, None),
-        (r#"{"jsonrpc":"2.0","id":"x","Method":"ping"}"#, -32600, Some(json!("x"))),
+        (r#"{"jsonrpc":"2.0","id":"x","Method":"ping"}"#, -32600, None),
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#, -32600, None),
         (r#"{"jsonrpc":"1.0","id":6,"method":"ping"}"#, -32600, Some(json!(6))),
         (r#"{"id":6,"method":"ping"}"#, -32600, Some(json!(6))),
