@@ -16,6 +16,33 @@ fn an_edge_that_others_can_reach_needs_to_know_its_callers() {
 }
 
 #[test]
+fn an_edge_with_a_token_that_others_can_reach_needs_its_public_address() {
+    let open =
+        ["mcp", "serve-http", "--listen", "0.0.0.0:0", "--auth-token", "0123456789abcdef", "--", "true"];
+    let told = Program::new().run(&open).expect(1).err;
+    assert!(told.contains("--public-url") && !told.contains("--auth-token"), "{told}");
+}
+
+#[test]
+fn the_admin_token_is_not_that_of_the_clients() {
+    let token = "0123456789abcdef";
+    let same = [
+        "mcp",
+        "serve-http",
+        "--listen",
+        "127.0.0.1:0",
+        "--auth-token",
+        token,
+        "--admin-token",
+        token,
+        "--",
+        "true",
+    ];
+    let told = Program::new().run(&same).expect(1).err;
+    assert!(told.contains("every client could use it") && !told.contains(token), "{told}");
+}
+
+#[test]
 fn a_short_token_is_refused_and_not_repeated() {
     for option in ["--auth-token", "--admin-token"] {
         let told = Program::new()

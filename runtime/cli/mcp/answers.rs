@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use chio_config::{McpConfig, McpLimits};
+use chio_mcp_edge::auth::Authentication;
 use chio_mcp_edge::{EdgeConfig, Limits};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::cli::failure::Failure;
-
-/// Fewest characters of the admin token.
-const SHORTEST_TOKEN: usize = 16;
+use crate::cli::failure::{Failure, OrFail};
 
 /// The settings of the edge; the admin token of the command line wins.
-pub(super) fn settings(config: &McpConfig, public: Url, admin: Option<&str>) -> Result<EdgeConfig, Failure> {
+pub(super) fn settings(
+    config: &McpConfig,
+    public: Url,
+    admin: Option<&str>,
+    auth: &Authentication,
+) -> Result<EdgeConfig, Failure> {
     let admin = admin.or(config.admin_token.as_deref());
-    if admin.is_some_and(|token| token.len() < SHORTEST_TOKEN) {
-        return Err(Failure::new(format_args!(
-            "the admin token is shorter than {SHORTEST_TOKEN} characters"
-        ))
-        .hint("make one with: openssl rand -hex 32"));
+    if let Some(token) = admin {
+        auth.check_admin_token(token)
+            .doing("reading the admin token")
+            .hint("make one with: openssl rand -hex 32")?;
     }
     let streams = &config.streams;
     let silence = Duration::from_millis(streams.close_silent_after_ms);
@@ -42,6 +44,7 @@ fn limits(limits: &McpLimits) -> Limits {
         connections: count(limits.connections),
         requests_in_flight: count(limits.requests_in_flight),
         buffered_bytes: count(limits.buffered_bytes),
+        undelivered_bytes: count(limits.undelivered_bytes),
         replay_events: count(limits.replay_events),
         body_bytes: count(limits.body_bytes),
         idle: Duration::from_secs(limits.idle_seconds),

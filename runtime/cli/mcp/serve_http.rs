@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use chio_config::ChioConfig;
 use chio_mcp::servers::{Fleet, FleetLimits};
-use chio_mcp_edge::auth::Authentication;
+use chio_mcp_edge::auth::{AuthError, Authentication, Method};
 use chio_spec::versions;
 use clap::{Args, ValueHint};
 use serde::Serialize;
@@ -100,15 +100,18 @@ impl ServeHttp {
         let node = Node::start(home, policy, &[]).await?;
         let method = self.callers.method(&config.mcp.auth, home)?;
         let known = callers::described(&method);
-        let auth = Authentication::new(callers::settings(method, &public, address))
-            .hint("name who may call with --auth-token, --oauth or --jwt-issuer, or listen on 127.0.0.1")?;
+        let is_open = matches!(method, Method::None);
+        let auth = Authentication::new(callers::settings(method, &public, address)).map_err(|error| {
+            let hint = hint(&error, is_open);
+            Failure::from(error).hint(hint)
+        })?;
 
         let processes = usize::try_from(config.mcp.limits.processes).unwrap_or(usize::MAX);
         let fleet = Fleet::new(&node.kernel, SURFACE, servers, FleetLimits { processes });
         let counter_offer = self.counter_offer || config.mcp.counter_offer;
         let in_flight = usize::try_from(config.mcp.limits.requests_in_flight).unwrap_or(usize::MAX);
         let host = Arc::new(EdgeHost::new(&node, Arc::clone(&fleet), SURFACE, counter_offer, in_flight));
-        let edge = answers::settings(&config.mcp, public.clone(), self.admin_token.as_deref())?;
+        let edge = answers::settings(&config.mcp, public.clone(), self.admin_token.as_deref(), &auth)?;
 
         banner::print(&node, home);
         eprintln!("servers {}", names.join(", "));
@@ -167,6 +170,22 @@ impl ServeHttp {
                 text.parse().doing(format_args!("making a URL of {text}"))
             }
         }
+    }
+}
+
+/// What helps against an error of the settings about callers. `is_open`: nothing says who may call.
+fn hint(error: &AuthError, is_open: bool) -> &'static str {
+    match error {
+        _ if is_open => {
+            "name who may call with --auth-token, --oauth or --jwt-issuer, or listen on 127.0.0.1"
+        }
+        AuthError::BadUrl { role: "the public URL", .. } => {
+            "name the https address that clients use with --public-url, or listen on 127.0.0.1"
+        }
+        AuthError::BadUrl { .. } => "name the issuer by its https URL",
+        AuthError::BadToken { .. } => "make one with: openssl rand -hex 32",
+        AuthError::Keys { .. } => "name the URL or file of the issuer's keys with --jwks",
+        _ => "listen on 127.0.0.1, or let the operator approve each login",
     }
 }
 

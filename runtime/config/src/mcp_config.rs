@@ -157,6 +157,10 @@ pub struct McpLimits {
     #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
     pub buffered_bytes: u64,
+    /// Bytes that wait for the clients of all sessions together. Above that, new requests are refused.
+    #[serde(deserialize_with = "values::positive")]
+    #[schemars(range(min = 1))]
+    pub undelivered_bytes: u64,
     /// Delivered events that one session keeps for clients that resume a stream.
     #[serde(deserialize_with = "values::positive")]
     #[schemars(range(min = 1))]
@@ -189,6 +193,7 @@ impl Default for McpLimits {
             connections: 10_000,
             requests_in_flight: 256,
             buffered_bytes: 32 * 1024 * 1024,
+            undelivered_bytes: 1024 * 1024 * 1024,
             replay_events: 64,
             body_bytes: 4 * 1024 * 1024,
             idle_seconds: 900,
