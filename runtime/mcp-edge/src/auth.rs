@@ -2,7 +2,7 @@
 //!
 //! The edge authenticates in exactly one of four ways, chosen by the operator: not at all (loopback only), by one
 //! static bearer token, by tokens of an external issuer that are checked against its published keys, or by tokens of
-//! the small authorization server in [`crate::oauth`]. Localhost is not authentication, so even the first way
+//! the small authorization server in `oauth`. Localhost is not authentication, so even the first way
 //! refuses to start on any address that another machine can reach.
 //!
 //! A token is read from the `Authorization` header and from nowhere else, is checked on every request, and ends here:

@@ -8,7 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | this one | [`Fleet`]: all servers of a process, their limits and their end |
-//! | [`session`] | [`SessionServers`]: the servers as one client session sees them |
+//! | `session` | [`SessionServers`]: the servers as one client session sees them |
 //! | `slot` | one place for one running server: start, initialization, restart, end |
 //! | `backoff` | how long a server that failed is left alone |
 //! | `shared`, `subscriptions` | a server that all sessions use: who gets what it tells |
