@@ -19,7 +19,7 @@ fn an_edge_that_others_can_reach_needs_to_know_its_callers() {
 fn an_edge_with_a_token_that_others_can_reach_needs_its_public_address() {
     let open =
         ["mcp", "serve-http", "--listen", "0.0.0.0:0", "--auth-token", "0123456789abcdef", "--", "true"];
-    let told = Program::new().run(&open).expect(1).err;
+    let told = Program::new().run(open).expect(1).err;
     assert!(told.contains("--public-url") && !told.contains("--auth-token"), "{told}");
 }
 
@@ -38,7 +38,7 @@ fn the_admin_token_is_not_that_of_the_clients() {
         "--",
         "true",
     ];
-    let told = Program::new().run(&same).expect(1).err;
+    let told = Program::new().run(same).expect(1).err;
     assert!(told.contains("every client could use it") && !told.contains(token), "{told}");
 }
 
