@@ -22,6 +22,10 @@ pub(crate) const ALL: &[(&str, Decode)] = &[
     ("CapabilityToken", plain::<CapabilityToken>),
     ("CheckpointBody", plain::<CheckpointBody>),
     ("CheckpointSchema", plain::<CheckpointSchema>),
+    ("ChioErrorEntry", plain::<ChioErrorEntry>),
+    ("ChioErrorRetry", plain::<ChioErrorRetry>),
+    ("ChioProtocol", plain::<ChioProtocol>),
+    ("ChioProtocolErrorRegistry", plain::<ChioProtocolErrorRegistry>),
     ("ChioScope", plain::<ChioScope>),
     ("ConsistencyProof", plain::<ConsistencyProof>),
     ("Constraint", plain::<Constraint>),
@@ -38,23 +42,33 @@ pub(crate) const ALL: &[(&str, Decode)] = &[
     ("KernelMessage", kernel_message),
     ("LatencyHint", plain::<LatencyHint>),
     ("ManifestSchema", plain::<ManifestSchema>),
+    ("McpDecision", plain::<McpDecision>),
+    ("McpRequestMeta", request_meta),
+    ("McpResultMeta", plain::<McpResultMeta>),
     ("MerkleHash", plain::<MerkleHash>),
     ("MerkleProof", plain::<MerkleProof>),
     ("ModelConstraint", plain::<ModelConstraint>),
+    ("ModelId", plain::<ModelId>),
+    ("ModelMetadata", plain::<ModelMetadata>),
+    ("ModelProvider", plain::<ModelProvider>),
     ("MonetaryAmount", plain::<MonetaryAmount>),
     ("Operation", plain::<Operation>),
     ("OperationClass", plain::<OperationClass>),
     ("PolicyDenial", plain::<PolicyDenial>),
     ("PricingModel", plain::<PricingModel>),
     ("PromptGrant", plain::<PromptGrant>),
+    ("ProvenanceClass", plain::<ProvenanceClass>),
     ("PublicKeyHex", plain::<PublicKeyHex>),
     ("Receipt", plain::<Receipt>),
     ("ReceiptAction", plain::<ReceiptAction>),
     ("ReceiptAttribution", plain::<ReceiptAttribution>),
+    ("ReceiptCaller", plain::<ReceiptCaller>),
+    ("ReceiptCallerMethod", plain::<ReceiptCallerMethod>),
     ("ReceiptError", plain::<ReceiptError>),
     ("ReceiptId", plain::<ReceiptId>),
     ("ReceiptInclusionProof", plain::<ReceiptInclusionProof>),
     ("ReceiptMetadata", plain::<ReceiptMetadata>),
+    ("ReceiptModelMetadata", plain::<ReceiptModelMetadata>),
     ("ReceiptProofBundle", receipt_proof_bundle),
     ("ReceiptRecovery", plain::<ReceiptRecovery>),
     ("ReceiptRequest", plain::<ReceiptRequest>),
@@ -149,4 +163,12 @@ fn kernel_message(text: &str) -> Result<String, String> {
 
 fn receipt_proof_bundle(text: &str) -> Result<String, String> {
     read(text, |text| serde_json::from_str(text), |bundle: &ReceiptProofBundle| seen(&bundle.receipt))
+}
+
+fn request_meta(text: &str) -> Result<String, String> {
+    let look = |meta: &McpRequestMeta| {
+        seen(&meta.chio_dev_capability)?;
+        meta.chio_dev_ancestors.iter().try_for_each(seen)
+    };
+    read(text, |text| serde_json::from_str(text), look)
 }
