@@ -271,7 +271,7 @@ fn what_a_server_asks_of_its_client_is_refused_with_a_receipt() {
     assert_eq!(verdicts(&receipts), ["deny", "allow", "deny", "allow", "deny", "allow"]);
     for ((method, _), receipt) in asked.iter().zip(receipts.iter().step_by(2)) {
         assert_eq!(receipt["tool_name"], *method);
-        assert_eq!(receipt["metadata"]["error"]["name"], "method_not_governed");
+        assert_eq!(receipt["metadata"]["error"]["name"], "scope_exceeded");
     }
     proven(python, &home, &["deny", "allow", "deny", "allow", "deny", "allow"]);
 }
