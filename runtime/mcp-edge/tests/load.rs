@@ -34,10 +34,14 @@ fn resident() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
+/// The tests measure the memory of the process that they share, so they run one after the other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// 10,000 clients initialize, and nobody ever comes back: once within the limit of sessions, and once more above it,
 /// when each new one must be refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_initialises_keep_memory_under_a_bound() {
+    let _alone = ALONE.lock().await;
     let limits = Limits { sessions: SESSIONS, sessions_per_minute: 0, ..Limits::default() };
     let house = House::open(EdgeConfig { limits, ..config() }).await;
     for _ in 0..200 {
@@ -67,6 +71,7 @@ async fn ten_thousand_initialises_keep_memory_under_a_bound() {
 /// A session that is busy and then idle holds its replay window and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn delivered_events_do_not_pile_up() {
+    let _alone = ALONE.lock().await;
     let house = House::open(config()).await;
     let session = house.session().await;
     let run = async |from: u64| {
