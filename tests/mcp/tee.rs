@@ -53,8 +53,7 @@ impl Tee {
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, relay) = (client.unwrap(), relay.clone());
-                // A connection that breaks is the business of both ends.
-                std::thread::spawn(move || drop(relay.serve(client)));
+                std::thread::spawn(move || relay.serve(&client).unwrap_or_default());
             }
         });
         Self { address, exchanges }
@@ -144,9 +143,17 @@ struct Relay {
 }
 
 impl Relay {
-    fn serve(&self, client: TcpStream) -> io::Result<()> {
-        client.set_nodelay(true)?;
+    /// Serves one connection. When either end leaves, both are closed, whoever still holds a handle.
+    fn serve(&self, client: &TcpStream) -> io::Result<()> {
         let edge = TcpStream::connect(&self.edge)?;
+        let passed = self.pass(client, &edge);
+        let _ = client.shutdown(Shutdown::Both);
+        let _ = edge.shutdown(Shutdown::Both);
+        passed
+    }
+
+    fn pass(&self, client: &TcpStream, edge: &TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
         edge.set_nodelay(true)?;
         let mut from_client = BufReader::new(client.try_clone()?);
         let mut from_edge = BufReader::new(edge.try_clone()?);
@@ -195,8 +202,6 @@ impl Relay {
                 break;
             }
         }
-        let _ = client.shutdown(Shutdown::Both);
-        let _ = edge.shutdown(Shutdown::Both);
         Ok(())
     }
 

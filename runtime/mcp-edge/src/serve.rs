@@ -1,6 +1,7 @@
 //! The listener, its connections, and the end of both.
 
 mod addresses;
+mod unread;
 
 use std::convert::Infallible;
 use std::io;
@@ -8,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Authentication;
-use crate::config::EdgeConfig;
+use crate::config::{EdgeConfig, Limits};
 use crate::host::Host;
 use crate::router::{Edge, Peer, Routes};
 
@@ -65,9 +67,9 @@ pub async fn serve(
         };
         let routes = routes.clone();
         let finish = finish.clone();
-        let read_timeout = limits.read_timeout;
+        let limits = limits.clone();
         connections.spawn(async move {
-            answer(stream, peer, routes, read_timeout, finish).await;
+            answer(stream, peer, routes, &limits, finish).await;
             drop((place, counted));
         });
     }
@@ -103,19 +105,28 @@ async fn answer(
     stream: TcpStream,
     peer: SocketAddr,
     routes: Routes,
-    read_timeout: Duration,
+    limits: &Limits,
     finish: CancellationToken,
 ) {
     // Events are small writes, which would wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let peer = Peer(peer.ip());
+    // More than a body may have, so that a client whose body is too large is told before it is cut off.
+    let most_unread = limits.body_bytes.saturating_mul(4);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answered = routes.clone().answer(peer, request.map(Body::new));
-        async move { Ok::<_, Infallible>(answered.await) }
+        let (request, rest) = unread::lend(request);
+        let answered = routes.clone().answer(peer, request);
+        async move {
+            let mut response = answered.await;
+            if !rest.read_on(most_unread).await {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(read_timeout)
+        .header_read_timeout(limits.read_timeout)
         .max_buf_size(CONNECTION_BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

@@ -16,9 +16,6 @@ use crate::refusal::Refusal;
 /// Room is taken in steps, as the bytes arrive, so that a body which is announced and not sent takes little.
 const STEP: usize = 1024;
 
-/// How long the rest of a body that is refused is read.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// The bounds, and what is left of them.
 pub(super) struct Reading {
     most: usize,
@@ -42,13 +39,12 @@ impl Reading {
     }
 
     /// Reads a body to its end.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<ReadBody, Refusal> {
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<ReadBody, Refusal> {
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > self.most))
             || announced.is_some_and(|length| usize::try_from(length).is_err())
         {
-            self.linger(&mut body).await;
             return Err(self.too_large());
         }
         tokio::time::timeout(self.timeout, self.collect(body)).await.unwrap_or_else(|_| {
@@ -66,8 +62,6 @@ impl Reading {
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             let size = read.bytes.len().saturating_add(data.len());
             if size > self.most {
-                drop(read);
-                self.linger(&mut body).await;
                 return Err(self.too_large());
             }
             let held = read.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -84,21 +78,6 @@ impl Reading {
             read.bytes.extend_from_slice(&data);
         }
         Ok(read)
-    }
-
-    /// Reads on for a while without keeping anything. A connection that is closed while its client still sends is
-    /// reset, and then the client never sees why.
-    async fn linger(&self, body: &mut Body) {
-        let mut left = self.most.saturating_mul(4);
-        let rest = async {
-            while let Some(Ok(frame)) = body.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, bytes::Bytes::len));
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, rest).await;
     }
 
     fn too_large(&self) -> Refusal {

@@ -6,6 +6,8 @@ use base64::Engine;
 use chio_mcp_edge::auth::{Approval, Method, OauthConfig};
 use chio_mcp_edge::{EdgeConfig, Limits};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::house::http::{Ask, Reply, send_raw};
@@ -218,6 +220,54 @@ async fn a_body_above_the_limit_is_413_whichever_way_it_comes() {
 }
 
 #[tokio::test]
+async fn a_refusal_leaves_the_connection_usable_or_says_that_it_closes() {
+    let house = House::open(config()).await;
+    let body = call(1, "echo", json!({})).to_string();
+    let refused = |more: &str| {
+        let length = body.len();
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: evil.example.com\r\nContent-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
+        )
+    };
+    // A body that comes after its head was refused, and then another request.
+    let mut stream = BufReader::new(TcpStream::connect(house.address).await.unwrap());
+    for _ in 0..3 {
+        stream.write_all(refused("").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let head = head_and_body(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 403") && !head.contains("connection: close"), "{head}");
+    }
+    let health = format!("GET /admin/health HTTP/1.1\r\nHost: {}\r\n\r\n", house.address);
+    stream.write_all(health.as_bytes()).await.unwrap();
+    assert!(head_and_body(&mut stream).await.starts_with("HTTP/1.1 200"));
+
+    // A body that does not come, and one that only comes on demand.
+    for more in ["", "Expect: 100-continue\r\n"] {
+        let mut stream = BufReader::new(TcpStream::connect(house.address).await.unwrap());
+        stream.write_all(refused(more).as_bytes()).await.unwrap();
+        let head = head_and_body(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 403") && head.contains("connection: close"), "{head}");
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the connection ends");
+    }
+    house.close().await;
+}
+
+/// Reads one response and gives its head.
+async fn head_and_body(stream: &mut BufReader<TcpStream>) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0, "the connection ended: {head}");
+        head.push_str(&line);
+    }
+    let length =
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    stream.read_exact(&mut vec![0; length.unwrap()]).await.unwrap();
+    head
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let limits = Limits { read_timeout: Duration::from_millis(300), ..Limits::default() };
     let house = House::open(EdgeConfig { limits, ..config() }).await;
@@ -227,10 +277,10 @@ async fn a_body_that_does_not_come_is_given_up() {
     );
     assert_eq!(send_raw(house.address, head.as_bytes()).await.status, 408);
     // A head that does not come ends the connection.
-    let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stream, b"POST /mcp HTT").await.unwrap();
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    stream.write_all(b"POST /mcp HTT").await.unwrap();
     let mut rest = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest);
+    let read = stream.read_to_end(&mut rest);
     tokio::time::timeout(Duration::from_secs(10), read).await.expect("the connection ends").unwrap();
     house.close().await;
 }
