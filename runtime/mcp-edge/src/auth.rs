@@ -22,7 +22,9 @@ mod resource;
 pub(crate) mod url;
 pub(crate) mod verified;
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue};
@@ -50,6 +52,13 @@ pub const SCOPE_INVOKE: &str = "chio.invoke";
 /// Fewest characters of a static token: what an attacker cannot try out.
 const SHORTEST_TOKEN: usize = 16;
 
+/// How long something that goes on may go on without asking whether its token still holds: a token can be revoked at any
+/// time, and the clock can be set.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Clocks here count seconds, so there is nothing new within one.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Knows the callers of one edge.
 pub struct Authentication {
     resource: Resource,
@@ -62,6 +71,19 @@ enum Verifier {
     Jwt(Box<External>),
     Oauth(Arc<AuthorizationServer>),
 }
+
+/// A caller that was let in.
+#[derive(Debug)]
+pub struct Admission {
+    /// Who it is.
+    pub identity: Identity,
+    /// What that rests on.
+    pub pass: Pass,
+}
+
+/// What an admission rests on: a token, or nothing that ends. It holds what the token says, not the token.
+#[derive(Clone)]
+pub struct Pass(Option<Arc<Claims>>);
 
 /// An external issuer.
 struct External {
@@ -145,15 +167,15 @@ impl Authentication {
     /// # Errors
     ///
     /// [`AuthFailure`], which is the response to send.
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Identity, AuthFailure> {
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Admission, AuthFailure> {
         match &self.verifier {
-            Verifier::Nobody => Ok(Identity::anonymous()),
+            Verifier::Nobody => Ok(Admission::for_good(Identity::anonymous())),
             Verifier::Static { digest, identity } => {
                 let token = bearer::token(headers).map_err(|fault| self.refuse(fault))?;
                 // Comparing hashes takes the same time whatever is presented: who cannot find a preimage learns
                 // nothing from how many of their bytes agree.
                 if sha256(token.as_bytes()) == *digest {
-                    Ok(identity.clone())
+                    Ok(Admission::for_good(identity.clone()))
                 } else {
                     Err(self.refuse(Fault::Invalid("the token is not the one that the edge was given")))
                 }
@@ -165,9 +187,22 @@ impl Authentication {
             .map_err(|fault| self.refuse(fault)),
             Verifier::Oauth(server) => bearer::token(headers)
                 .and_then(|token| server.verify(token))
-                .and_then(|claims| claims.identity())
+                .and_then(Admission::by)
                 .map_err(|fault| self.refuse(fault)),
         }
+    }
+
+    /// For how long what was let in with `pass` may go on before this is to be asked again; `None` when it must end. What
+    /// outlives its request asks, for a token can expire and can be revoked.
+    #[must_use]
+    pub fn holds(&self, pass: &Pass) -> Option<Duration> {
+        let Some(claims) = &pass.0 else { return Some(Duration::MAX) };
+        match &self.verifier {
+            Verifier::Nobody | Verifier::Static { .. } => None,
+            Verifier::Jwt(issuer) => issuer.recheck(claims).ok(),
+            Verifier::Oauth(server) => server.recheck(claims).ok(),
+        }
+        .map(|left| left.clamp(SHORTEST_PAUSE, ASK_AGAIN))
     }
 
     /// Whether a token can be that of the operators: one that can be sent, that nobody finds by trying, and that is not
@@ -224,11 +259,41 @@ impl Authentication {
     }
 }
 
+impl Admission {
+    fn for_good(identity: Identity) -> Self {
+        Self { identity, pass: Pass(None) }
+    }
+
+    fn by(claims: Arc<Claims>) -> Result<Self, Fault> {
+        Ok(Self { identity: claims.identity()?, pass: Pass(Some(claims)) })
+    }
+}
+
+impl Pass {
+    /// Whether nothing can end it.
+    pub(crate) fn is_for_good(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.is_for_good() { "Pass(for good)" } else { "Pass(token)" })
+    }
+}
+
 impl External {
-    async fn identify(&self, token: &str) -> Result<Identity, Fault> {
+    async fn identify(&self, token: &str) -> Result<Admission, Fault> {
         let claims = self.claims(token).await?;
-        claims.check(&Expected { issuer: &self.issuer, audience: &self.audience, now: self.clock.now() })?;
-        claims.identity()
+        self.recheck(&claims)?;
+        Admission::by(claims)
+    }
+
+    /// How long a token of the issuer will be accepted, from now on.
+    fn recheck(&self, claims: &Claims) -> Result<Duration, Fault> {
+        let now = self.clock.now();
+        claims.check(&Expected { issuer: &self.issuer, audience: &self.audience, now })?;
+        Ok(claims.time_left(now))
     }
 
     /// The claims of a token that a key of the issuer signed.

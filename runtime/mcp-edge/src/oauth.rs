@@ -35,6 +35,7 @@ mod secret;
 mod token;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -135,13 +136,25 @@ impl AuthorizationServer {
             Some(claims) => claims,
             None => self.signed_claims(token)?,
         };
+        self.check(&claims)?;
+        Ok(claims)
+    }
+
+    /// How long a token that was accepted before will still be, unless it is revoked.
+    pub(crate) fn recheck(&self, claims: &Claims) -> Result<Duration, Fault> {
+        self.check(claims)?;
+        Ok(claims.time_left(self.clock.now()))
+    }
+
+    /// Checks everything about a token of ours but its signature.
+    fn check(&self, claims: &Claims) -> Result<(), Fault> {
         let now = self.clock.now();
         claims.check(&Expected { issuer: &self.issuer, audience: &self.resource, now })?;
         let family = claims.text("jti").and_then(family_of).ok_or(Fault::Invalid("the token has no id"))?;
         if self.grants().is_revoked(&family) {
-            return Err(Fault::Invalid("the token was revoked"));
+            return Err(Fault::Over("the token was revoked"));
         }
-        Ok(claims)
+        Ok(())
     }
 
     /// The claims of a token that our key signed.

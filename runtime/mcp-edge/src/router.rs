@@ -24,6 +24,7 @@
 mod accept;
 mod body;
 mod capability;
+mod expiry;
 mod get;
 mod guard;
 mod initialize;
@@ -47,7 +48,7 @@ use chio_spec::ErrorCode;
 use tower_service::Service;
 
 use crate::admin;
-use crate::auth::Authentication;
+use crate::auth::{Admission, Authentication, Pass};
 use crate::config::EdgeConfig;
 use crate::host::Host;
 use crate::metrics::Metrics;
@@ -108,10 +109,10 @@ impl Edge {
         })
     }
 
-    /// Who sent a request with these headers.
-    pub(crate) async fn identify(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Identity>, Away> {
+    /// Who sent a request with these headers, and what that rests on.
+    async fn identify(&self, peer: Peer, headers: &HeaderMap) -> Result<(Arc<Identity>, Pass), Away> {
         match self.auth.identify(headers).await {
-            Ok(identity) => Ok(Arc::new(identity)),
+            Ok(Admission { identity, pass }) => Ok((Arc::new(identity), pass)),
             Err(failure) => {
                 // Only wrong credentials count, and only they are limited: behind a proxy, and on this machine, all
                 // callers have one address, and nobody may shut the others out.
@@ -192,17 +193,20 @@ impl Routes {
 
 async fn mcp(State(edge): State<Arc<Edge>>, Extension(peer): Extension<Peer>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let identity = match edge.identify(peer, &head.headers).await {
-        Ok(identity) => identity,
+    let (identity, pass) = match edge.identify(peer, &head.headers).await {
+        Ok(caller) => caller,
         Err(away) => return away.into_response(),
     };
-    match head.method {
+    let answered = match head.method {
         Method::POST => post::answer(&edge, peer, &identity, &head.headers, body).await,
         Method::GET => get::answer(&edge, &identity, &head.headers),
         Method::DELETE => delete(&edge, &identity, &head.headers),
         _ => Err(method_not_allowed("GET, POST, DELETE").into()),
+    };
+    match answered {
+        Ok(response) => expiry::bound(response, &edge.auth, pass),
+        Err(away) => away.into_response(),
     }
-    .unwrap_or_else(Away::into_response)
 }
 
 fn delete(edge: &Edge, identity: &Identity, headers: &HeaderMap) -> Result<Response, Away> {

@@ -528,7 +528,7 @@ async fn every_changed_character_of_a_token_is_noticed() {
     let identify = async |token: &str| {
         let mut headers = axum::http::HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        auth.identify(&headers).await
+        auth.identify(&headers).await.map(|admission| admission.identity)
     };
     // Verifying without optimisation is slow for the last two, so only some positions are tried.
     for (signer, alg, kid, step) in [
@@ -613,6 +613,28 @@ async fn keys_outlive_an_outage_of_the_issuer_for_an_hour() {
     world.issuer.publish(&[world.signer.jwk("k1")]);
     world.edge.clock.forward(31);
     assert_eq!(world.edge.call(&token).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn during_an_outage_of_the_issuer_nothing_is_said_about_a_key_that_is_not_known() {
+    let world = world().await;
+    assert_eq!(world.edge.call(&world.token(&world.claims())).await.status, StatusCode::OK);
+    world.issuer.answer(StatusCode::INTERNAL_SERVER_ERROR, "down");
+    world.edge.clock.forward(31);
+    // The issuer may have rotated its keys by now.
+    let next = Signer::ed(2);
+    let token = next.token(&json!({"alg": "EdDSA", "kid": "k2"}), &world.claims());
+    for _ in 0..2 {
+        assert_eq!(world.edge.call(&token).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(
+        world.edge.call(&world.token(&world.claims())).await.status,
+        StatusCode::OK,
+        "known keys serve"
+    );
+    world.issuer.publish(&[world.signer.jwk("k1")]);
+    world.edge.clock.forward(31);
+    world.refuses(&token, "the issuer has no such key").await;
 }
 
 #[tokio::test]

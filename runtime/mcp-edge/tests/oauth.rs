@@ -241,7 +241,7 @@ async fn access_tokens_stay_valid_across_a_restart() {
     .unwrap();
     let mut headers = axum::http::HeaderMap::new();
     headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-    assert_eq!(auth.identify(&headers).await.unwrap().subject.as_deref(), Some("ada"));
+    assert_eq!(auth.identify(&headers).await.unwrap().identity.subject.as_deref(), Some("ada"));
 }
 
 #[tokio::test]

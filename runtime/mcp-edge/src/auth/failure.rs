@@ -93,6 +93,8 @@ pub(crate) enum Fault {
     Malformed,
     /// A token that is not accepted; the text is for the operator.
     Invalid(&'static str),
+    /// A token that was accepted once: it expired or was revoked. The text is for the operator.
+    Over(&'static str),
     /// A token without the scope that the method needs.
     Scope,
     /// The issuer's keys cannot be had at present, so nothing can be said about any token.
@@ -109,13 +111,15 @@ impl AuthFailure {
     pub fn status(&self) -> StatusCode {
         match self.fault {
             Fault::Malformed => StatusCode::BAD_REQUEST,
-            Fault::Missing | Fault::Invalid(_) => StatusCode::UNAUTHORIZED,
+            Fault::Missing | Fault::Invalid(_) | Fault::Over(_) => StatusCode::UNAUTHORIZED,
             Fault::Scope => StatusCode::FORBIDDEN,
             Fault::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// Whether a credential was presented and is wrong. A request without one is how clients ask where to log in.
+    /// Whether a credential was presented that looks like a guess. A request without one is how clients ask where to log
+    /// in, one with a token that is over is how they learn that they need the next, and when the issuer's keys cannot be
+    /// had, nobody knows what the token is.
     pub(crate) fn is_wrong_credential(&self) -> bool {
         matches!(self.fault, Fault::Malformed | Fault::Invalid(_))
     }
@@ -130,7 +134,9 @@ impl AuthFailure {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self.fault {
-            Fault::Missing | Fault::Malformed | Fault::Invalid(_) => ErrorCode::AuthMissingOrInvalid,
+            Fault::Missing | Fault::Malformed | Fault::Invalid(_) | Fault::Over(_) => {
+                ErrorCode::AuthMissingOrInvalid
+            }
             Fault::Scope => ErrorCode::InsufficientScope,
             Fault::KeysUnavailable => ErrorCode::InternalError,
         }
@@ -140,7 +146,7 @@ impl AuthFailure {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self.fault {
-            Fault::Missing | Fault::Invalid(_) => "missing or invalid bearer token",
+            Fault::Missing | Fault::Invalid(_) | Fault::Over(_) => "missing or invalid bearer token",
             Fault::Malformed => "the Authorization header must be given once and hold one bearer token",
             Fault::Scope => "the token lacks the scope that this method needs",
             Fault::KeysUnavailable => {
@@ -153,7 +159,7 @@ impl AuthFailure {
     #[must_use]
     pub fn detail(&self) -> &'static str {
         match self.fault {
-            Fault::Invalid(cause) => cause,
+            Fault::Invalid(cause) | Fault::Over(cause) => cause,
             Fault::Missing => "no bearer token was sent",
             _ => self.reason(),
         }

@@ -5,6 +5,7 @@
 //! beyond that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -113,12 +114,10 @@ impl Claims {
         if !for_us {
             return Err(Fault::Invalid("the token is for another audience"));
         }
-        // Exact up to 2^53, which is further than any clock.
-        #[allow(clippy::cast_precision_loss)]
-        let now = expected.now as f64;
+        let now = seconds(expected.now);
         let expiry = self.date("exp")?.ok_or(Fault::Invalid("the token has no end"))?;
         if now >= expiry + CLOCK_SKEW {
-            return Err(Fault::Invalid("the token has expired"));
+            return Err(Fault::Over("the token has expired"));
         }
         for start in [self.date("nbf")?, self.date("iat")?].into_iter().flatten() {
             if now + CLOCK_SKEW < start {
@@ -131,6 +130,13 @@ impl Claims {
             ));
         }
         Ok(())
+    }
+
+    /// How long they will still be accepted as far as time decides that. `now`: Unix seconds.
+    pub(crate) fn time_left(&self, now: u64) -> Duration {
+        let expiry = self.date("exp").ok().flatten().unwrap_or_default();
+        let left = expiry + CLOCK_SKEW - seconds(now);
+        Duration::try_from_secs_f64(left).unwrap_or(if left > 0.0 { Duration::MAX } else { Duration::ZERO })
     }
 
     /// A date claim (RFC 7519 NumericDate, which may have a fraction).
@@ -187,6 +193,12 @@ impl Claims {
             .filter_map(|(name, value)| Some((name.clone(), texts(value)?)))
             .collect()
     }
+}
+
+/// Exact up to 2^53, which is further than any clock.
+#[allow(clippy::cast_precision_loss)]
+fn seconds(unix: u64) -> f64 {
+    unix as f64
 }
 
 /// The object that a part of a token encodes.

@@ -64,7 +64,7 @@ impl Resource {
     pub(super) fn challenge(&self, fault: Fault) -> Option<HeaderValue> {
         let error = match fault {
             Fault::Missing => "",
-            Fault::Invalid(_) => "error=\"invalid_token\", ",
+            Fault::Invalid(_) | Fault::Over(_) => "error=\"invalid_token\", ",
             Fault::Malformed => "error=\"invalid_request\", ",
             Fault::Scope | Fault::KeysUnavailable => return None,
         };

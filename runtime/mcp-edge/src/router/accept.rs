@@ -7,7 +7,8 @@ use chio_spec::ErrorCode;
 use crate::refusal::Refusal;
 
 const JSON: &str = "application/json";
-const EVENTS: &str = "text/event-stream";
+/// The media type of event streams.
+pub(super) const EVENTS: &str = "text/event-stream";
 
 /// A POST is answered in either form, so its client must read both.
 pub(super) fn post(headers: &HeaderMap) -> Result<(), Refusal> {

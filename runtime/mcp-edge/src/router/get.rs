@@ -47,7 +47,7 @@ pub(super) fn event_stream(
     close_silent_after: Option<Duration>,
 ) -> Response {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (CONTENT_TYPE, HeaderValue::from_static(accept::EVENTS)),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
         // Reverse proxies would hold events back.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),

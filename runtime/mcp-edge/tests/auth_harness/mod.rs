@@ -83,7 +83,7 @@ pub fn client() -> reqwest::Client {
 
 async fn mcp(State(auth): State<Arc<Authentication>>, request: Request) -> Response<Body> {
     let identity = match auth.identify(request.headers()).await {
-        Ok(identity) => identity,
+        Ok(admission) => admission.identity,
         Err(failure) => return failure.into_response(),
     };
     let method =

@@ -14,3 +14,4 @@ mod checks;
 mod house;
 mod lifecycle;
 mod replay;
+mod tokens;

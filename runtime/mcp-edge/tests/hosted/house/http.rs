@@ -92,6 +92,8 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     reader: BufReader<TcpStream>,
     events: String,
+    /// Whether the body came to the end that was announced for it.
+    pub whole: bool,
 }
 
 /// One event of a stream.
@@ -167,7 +169,7 @@ async fn receive(stream: TcpStream) -> Reply {
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Reply { status, headers, reader, events: String::new() }
+    Reply { status, headers, reader, events: String::new(), whole: false }
 }
 
 impl Reply {
@@ -194,6 +196,7 @@ impl Reply {
         let mut piece = vec![0; size + 2];
         self.reader.read_exact(&mut piece).await.ok()?;
         piece.truncate(size);
+        self.whole = size == 0;
         (size > 0).then_some(piece)
     }
 

@@ -31,18 +31,24 @@ impl Issuer {
 
     /// An edge that knows callers by the tokens of this issuer.
     pub async fn house(&self, config: EdgeConfig) -> House {
-        let jwt = JwtConfig {
-            issuer: URL.to_owned(),
-            audience: Some(AUDIENCE.to_owned()),
-            jwks: JwksSource::File(self.folder.path().join("jwks.json")),
-        };
+        self.house_with_keys_at(config, JwksSource::File(self.folder.path().join("jwks.json"))).await
+    }
+
+    /// The same, when the keys are to be read from there.
+    pub async fn house_with_keys_at(&self, config: EdgeConfig, jwks: JwksSource) -> House {
+        let jwt = JwtConfig { issuer: URL.to_owned(), audience: Some(AUDIENCE.to_owned()), jwks };
         House::with(config, Method::Jwt(jwt)).await
     }
 
     /// The value of an `Authorization` header.
     pub fn token(&self, subject: &str, scope: &str) -> String {
+        self.token_for(subject, scope, 300)
+    }
+
+    /// The same, with a token that lives for so many seconds.
+    pub fn token_for(&self, subject: &str, scope: &str, life: u64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let claims = json!({"iss": URL, "sub": subject, "aud": AUDIENCE, "exp": now + 300, "iat": now,
+        let claims = json!({"iss": URL, "sub": subject, "aud": AUDIENCE, "exp": now + life, "iat": now,
             "scope": scope, "client_id": "editor"});
         let header = json!({"alg": "EdDSA", "kid": "k", "typ": "JWT"});
         let encode = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chio_json::Json;
-use chio_kernel::SystemClock;
+use chio_kernel::{Clock, SystemClock};
 use chio_mcp::channel::{Channel, Route};
 use chio_mcp::jsonrpc::{ErrorObject, Members, Notification};
 use chio_mcp::servers::{Failure, Owner, ServerStatus};
@@ -34,8 +35,26 @@ pub const ADMIN: &str = "a-token-of-operators-0123456789";
 pub struct House {
     pub address: SocketAddr,
     pub script: Arc<Script>,
+    /// What time it is for those who look at tokens.
+    pub clock: Arc<Ahead>,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// The clock of this machine, some seconds ahead.
+#[derive(Default)]
+pub struct Ahead(AtomicU64);
+
+impl Ahead {
+    pub fn forward(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> u64 {
+        SystemClock.now() + self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// What the sessions behind the edge share.
@@ -66,18 +85,19 @@ impl House {
     pub async fn with(config: EdgeConfig, method: Method) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let clock = Arc::new(Ahead::default());
         let auth = Authentication::new(AuthConfig {
             public_url: format!("http://{address}"),
             listen: vec![address],
             method,
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
         })
         .unwrap();
         let script = Arc::new(Script::default());
         let host = Arc::new(Scripted { script: Arc::clone(&script) });
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, config, auth, host, stop.clone()));
-        Self { address, script, stop, serving }
+        Self { address, script, clock, stop, serving }
     }
 
     pub async fn close(self) {
@@ -173,7 +193,7 @@ impl Host for Scripted {
         let script = Arc::clone(&self.script);
         let identity = Arc::clone(identity);
         Ok(Box::pin(async move {
-            use std::sync::atomic::Ordering::SeqCst;
+            use Ordering::SeqCst;
             script.serving.fetch_add(1, SeqCst);
             let (session, driver) = Session::new(channel, SessionLimits::default());
             let handler = Actor { session: session.clone(), script: Arc::clone(&script), identity };
@@ -249,7 +269,7 @@ impl Actor {
 
     async fn call(&self, request: &Incoming, params: &Value) -> Result<Value, ErrorObject> {
         let arguments = &params["arguments"];
-        self.script.begun.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.script.begun.fetch_add(1, Ordering::SeqCst);
         let within = Route::Within(request.id.clone());
         let tell = |at: u64, size: usize| {
             let params =
@@ -298,7 +318,7 @@ impl Actor {
             }
             tool => panic!("no tool {tool}"),
         };
-        self.script.done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.script.done.fetch_add(1, Ordering::SeqCst);
         Ok(json!({"content": [{"type": "text", "text": text}], "_meta": {"chio.dev/decision": "allow"}}))
     }
 }
