@@ -51,6 +51,8 @@ struct State {
     confirmed: u64,
     /// When the last attempt began, in Unix seconds.
     tried: Option<u64>,
+    /// Whether the last attempt failed, so that the issuer may have keys by now that are not known here.
+    outdated: bool,
 }
 
 impl Jwks {
@@ -73,7 +75,13 @@ impl Jwks {
                 let keys = read_file(&path)
                     .map_err(|why| AuthError::Keys { from: path.display().to_string(), why })?;
                 let now = clock.now();
-                state = State { keys: Some(Arc::new(keys)), generation: 1, confirmed: now, tried: None };
+                state = State {
+                    keys: Some(Arc::new(keys)),
+                    generation: 1,
+                    confirmed: now,
+                    tried: None,
+                    outdated: false,
+                };
                 Source::File(path)
             }
         };
@@ -112,6 +120,7 @@ impl Jwks {
             Found::OtherAlgorithm => {
                 Err(Fault::Invalid("the token's algorithm is not that of the key it names"))
             }
+            Found::Unknown if self.is_outdated() => Err(Fault::KeysUnavailable),
             Found::Unknown => Err(Fault::Invalid("the token names no key that its issuer publishes")),
         }
     }
@@ -121,6 +130,10 @@ impl Jwks {
         let keys =
             state.keys.clone().filter(|_| self.clock.now().saturating_sub(state.confirmed) <= STALE)?;
         Some((keys, state.generation))
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).outdated
     }
 
     /// Confirms keys that are getting old, without letting the request wait for it.
@@ -151,9 +164,11 @@ impl Jwks {
             }
             state.tried = Some(self.clock.now());
         }
-        match self.fetch().await {
+        let fetched = self.fetch().await;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.outdated = fetched.is_err();
+        match fetched {
             Ok(keys) => {
-                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
                 state.keys = Some(Arc::new(keys));
                 state.generation += 1;
                 state.confirmed = self.clock.now();

@@ -45,6 +45,11 @@ impl OauthError {
         }
     }
 
+    /// Whether the caller has no part in it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// The server cannot do it at present.
     pub(super) fn unavailable(description: &'static str) -> Self {
         Self {

@@ -27,6 +27,7 @@ pub(super) async fn grant(
     let peer = pace::peer(request.extensions());
     match server.answer(request).await {
         Ok(response) => response,
+        Err(error) if error.is_ours() => error.into_response(),
         Err(error) => {
             // What is right always passes: all callers of a proxy, and of this machine, have one address.
             let now = server.clock.now();
