@@ -13,6 +13,7 @@
 //! | `initialize`, `capabilities`, `phase` | what each side is told of the other, and how far that has come |
 //! | `methods` | which request goes where |
 //! | `params` | a request taken apart: the action, and what is said beside it |
+//! | `addressee` | which server is meant, and what becomes of calls that mean none |
 //! | `calls`, `resources`, `prompts` | what acts, as calls of the kernel |
 //! | `catalogue`, `lists` | what several servers offer, as one; who may see what of it |
 //! | `tasks` | calls that outlive their request |
@@ -23,6 +24,7 @@
 //! It knows no transport: [`Edge::serve`] takes a [`Channel`], which [`crate::stdio`] makes of pipes and the
 //! hosted edge of HTTP streams.
 
+mod addressee;
 mod asks;
 mod calls;
 mod capabilities;

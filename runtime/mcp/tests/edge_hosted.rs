@@ -141,10 +141,12 @@ async fn names_of_several_servers_are_prefixed_only_on_collision() {
     assert_eq!(text(&client.call("git__whoami", json!({})).await), "git");
     assert_eq!(text(&client.call("files__whoami", json!({})).await), "files");
     client.call("list", json!({})).await;
-    let ambiguous = client.ask("tools/call", json!({"name": "whoami"})).await["error"].clone();
-    assert_eq!(ambiguous["code"], -32602);
-    assert!(ambiguous["message"].as_str().unwrap().contains("git__whoami, files__whoami"), "{ambiguous}");
-    assert_eq!(client.ask("tools/call", json!({"name": "none"})).await["error"]["code"], -32602);
+    let ambiguous = client.call("whoami", json!({})).await;
+    assert_eq!(
+        (&ambiguous["isError"], &ambiguous["_meta"]["chio.dev/decision"]),
+        (&json!(true), &json!("deny"))
+    );
+    assert!(text(&ambiguous).contains("git__whoami, files__whoami"), "{ambiguous}");
 
     assert_eq!(client.names("prompts/list", "prompts").await, ["git__greet", "only", "files__greet"]);
     let prompt = client.ask("prompts/get", json!({"name": "files__greet"})).await;
@@ -165,10 +167,56 @@ async fn names_of_several_servers_are_prefixed_only_on_collision() {
             ("git", "whoami"),
             ("files", "whoami"),
             ("files", "list"),
+            ("chio", "whoami"),
             ("files", "prompts/get"),
             ("git", "completion/complete"),
         ]
     );
+    client.leave().await;
+}
+
+#[tokio::test]
+async fn a_call_of_what_no_server_offers_is_denied_and_receipted() {
+    let servers = ["one", "two"].map(|name| (name, Owner::Session, Script::with_tools(name, &["whoami"])));
+    let hall = Hall::open(OPEN, servers.to_vec());
+    let mut client = hall.client(json!({})).await;
+    let denied = client.call("none", json!({"a": 1})).await;
+    assert_eq!((&denied["isError"], &denied["_meta"]["chio.dev/decision"]), (&json!(true), &json!("deny")));
+    assert_eq!(denied["_meta"]["chio.dev/error"]["name"], "tool_not_registered", "{denied}");
+    assert!(text(&denied).contains("there is no tool named none"), "{denied}");
+    let argument = json!({"name": "a", "value": ""});
+    let reference =
+        |kind: &str, key: &str| json!({"ref": {"type": kind, key: "x://none"}, "argument": argument});
+    for (method, params, code) in [
+        // A result of the tool would not be understood where a task was asked for.
+        ("tools/call", json!({"name": "none", "task": {}}), -32602),
+        ("prompts/get", json!({"name": "none"}), -32602),
+        ("resources/read", json!({"uri": "x://none"}), -32002),
+        ("resources/subscribe", json!({"uri": "x://none"}), -32002),
+        ("completion/complete", reference("ref/prompt", "name"), -32602),
+        ("completion/complete", reference("ref/resource", "uri"), -32002),
+    ] {
+        let answer = client.ask(method, params).await;
+        let error = &answer["error"];
+        assert_eq!(error["code"], code, "{method}: {answer}");
+        assert_eq!(error["data"]["chioError"]["name"], "tool_not_registered", "{answer}");
+        assert!(error["data"]["receiptId"].is_string(), "{answer}");
+    }
+    let receipts = hall.receipts().await;
+    assert_eq!(receipts.len(), 7);
+    for receipt in &receipts {
+        assert!(matches!(receipt.decision, Decision::Deny(_)), "{:?}", receipt.decision);
+        assert_eq!(receipt.tool_server.as_str(), "chio");
+    }
+    assert_eq!(receipts[0].tool_name.as_str(), "none");
+    client.leave().await;
+
+    // Without a grant it is denied for that.
+    let hall = Hall::open(NOTHING, servers.to_vec());
+    let mut client = hall.client(json!({})).await;
+    let denied = client.call("none", json!({})).await;
+    assert_eq!(denied["_meta"]["chio.dev/error"]["name"], "scope_exceeded", "{denied}");
+    assert_eq!(hall.receipts().await.len(), 1);
     client.leave().await;
 }
 

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use chio_json::Json;
-use chio_kernel::{CallRequest, Outcome, Patience, Target};
-use chio_spec::{ErrorCode, ServerId, ToolCallResult, ToolName};
+use chio_json::{Json, Signed};
+use chio_kernel::{CallRequest, CallerSession, Outcome, Patience, Target};
+use chio_spec::{CapabilityToken, DpopProof, ErrorCode, ServerId, ToolCallResult, ToolName};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Route;
 use crate::connection::Following;
 use crate::edge::Edge;
-use crate::edge::catalogue::Meant;
 use crate::edge::params::{Meta, Params, RELATED_TASK, invalid};
 use crate::edge::results::{
     ToolAnswer, annotated, instead_with_receipt, method_error, refusal_with_receipt, strip_meta, tool_result,
@@ -20,7 +19,7 @@ use crate::error::McpError;
 use crate::jsonrpc::{ErrorObject, METHOD_NOT_FOUND, Members, quote};
 use crate::registry::chio_error;
 use crate::servers::Member;
-use crate::session::{Cancellation, Incoming, ProgressSink};
+use crate::session::{Incoming, ProgressSink};
 use crate::stdio::MAX_LINE_BYTES;
 use crate::upstream::Upstream;
 use crate::upstream::is_method;
@@ -43,6 +42,14 @@ pub(super) struct Call<'a> {
     pub(super) following: Following,
     pub(super) patience: Patience,
     pub(super) cancel: CancellationToken,
+}
+
+/// By whose leave a call is made.
+pub(super) struct Credentials {
+    pub(super) caller: Arc<CallerSession>,
+    pub(super) capability: Signed<CapabilityToken>,
+    pub(super) ancestors: Vec<Signed<CapabilityToken>>,
+    pub(super) dpop_proof: Option<DpopProof>,
 }
 
 /// What became of a call.
@@ -88,11 +95,21 @@ impl Edge {
         let name = params.string("name")?;
         let arguments = params.object("arguments")?;
         let meta = params.meta()?;
-        let (member, own) = self.tool_meant(&name, &meta, &request.cancelled).await?;
-        let tool = ToolName::new(own.as_str())
-            .map_err(|error| chio_error(ErrorCode::InvalidParams, Some(&error.to_string()), None))?;
-        let target = Target::Tool(tool);
+        if is_method(&name) {
+            // In grants and receipts these are the methods, and nothing else may go by their names.
+            return Err(invalid(&format!("{name} is the name of a method and of no tool")));
+        }
         let asked = self.task_asked(&params)?;
+        let (member, own) = match self.tool_meant(&name, &meta, &request.cancelled).await {
+            Ok(meant) => meant,
+            Err(instead) => {
+                let target = Target::Tool(tool_name(&name)?);
+                let called = self.deny_unaddressed(request, target, arguments, meta, instead).await?;
+                // Where a task was asked for, a result of the tool would not be understood.
+                return if asked.is_some() { called.method_answer() } else { called.tool_answer(None) };
+            }
+        };
+        let target = Target::Tool(tool_name(&own)?);
         let upstream = self.reach(member, request.cancelled.token()).await;
         if let Err(misuse) = check_task_support(&upstream, &own, asked.is_some()).await
             // What a tool says about tasks is not told to those who may not call it.
@@ -161,28 +178,14 @@ impl Edge {
             }
         };
         let (for_server, relay) = followed.map_err(upstream_error)?;
-        let (caller, capability, ancestors, dpop_proof) = match meta.presented.as_deref() {
-            Some(presented) => (
-                Arc::clone(&self.presenting),
-                presented.capability.clone(),
-                presented.ancestors.clone(),
-                presented.dpop_proof.clone(),
-            ),
-            None => {
-                let capability = settings
-                    .authority
-                    .capability_for(&target, member.id(), &settings.kernel)
-                    .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
-                (Arc::clone(&self.caller), capability, Vec::new(), None)
-            }
-        };
+        let given = self.credentials(&target, member.id(), &meta)?;
         let call = CallRequest {
             request_id,
             surface: settings.surface,
-            caller,
-            capability,
-            ancestors,
-            dpop_proof,
+            caller: given.caller,
+            capability: given.capability,
+            ancestors: given.ancestors,
+            dpop_proof: given.dpop_proof,
             server_id: member.id().clone(),
             target,
             arguments,
@@ -208,55 +211,28 @@ impl Edge {
         Ok(Called { outcome, refusal, instead: withheld })
     }
 
-    /// The server and its own name for a tool that the client names.
-    async fn tool_meant(
+    /// What a call is made under: the capability that the caller presents, else what it is given by default.
+    pub(super) fn credentials(
         &self,
-        name: &str,
+        target: &Target,
+        server: &ServerId,
         meta: &Meta,
-        cancelled: &Cancellation,
-    ) -> Result<(&Member, String), ErrorObject> {
-        if is_method(name) {
-            // In grants and receipts these are the methods, and nothing else may go by their names.
-            return Err(invalid(&format!("{name} is the name of a method and of no tool")));
+    ) -> Result<Credentials, ErrorObject> {
+        let settings = &self.settings;
+        if let Some(presented) = meta.presented.as_deref() {
+            return Ok(Credentials {
+                caller: Arc::clone(&self.presenting),
+                capability: presented.capability.clone(),
+                ancestors: presented.ancestors.clone(),
+                dpop_proof: presented.dpop_proof.clone(),
+            });
         }
-        if let Some(only) = self.only_member() {
-            return Ok((only, name.to_owned()));
-        }
-        let viewer = self.viewer(meta).await;
-        let may_use = |server: &ServerId, name: &str| viewer.may_call(self, server, name);
-        self.member_meant("tool", name, self.tool_named(name, cancelled).await, may_use)
-    }
-
-    /// The server that a name of several means, or what the client is told instead.
-    pub(super) fn member_meant(
-        &self,
-        what: &str,
-        name: &str,
-        meant: Meant,
-        may_use: impl Fn(&ServerId, &str) -> bool,
-    ) -> Result<(&Member, String), ErrorObject> {
-        let nothing = || Err(invalid(&format!("there is no {what} named {name}")));
-        match meant {
-            Meant::One(position, own) => {
-                let member = self.members().get(position);
-                member.map(|member| (member, own)).ok_or_else(|| invalid("there is no such server"))
-            }
-            Meant::Several(servers) => {
-                // Names that the caller may not use are not told it.
-                let may = |(at, _): &&(usize, String)| {
-                    self.members().get(*at).is_some_and(|member| may_use(member.id(), name))
-                };
-                let names: Vec<&str> = servers.iter().filter(may).map(|(_, shown)| shown.as_str()).collect();
-                if names.is_empty() {
-                    return nothing();
-                }
-                Err(invalid(&format!(
-                    "several servers offer a {what} named {name}; use one of {}",
-                    names.join(", ")
-                )))
-            }
-            Meant::Nothing => nothing(),
-        }
+        let capability = settings
+            .authority
+            .capability_for(target, server, &settings.kernel)
+            .map_err(|error| chio_error(error.code(), Some(&error.to_string()), None))?;
+        let caller = Arc::clone(&self.caller);
+        Ok(Credentials { caller, capability, ancestors: Vec::new(), dpop_proof: None })
     }
 
     /// Hands the server's progress to the client, under the client's own token.
@@ -269,6 +245,10 @@ impl Edge {
             }
         })
     }
+}
+
+fn tool_name(name: &str) -> Result<ToolName, ErrorObject> {
+    ToolName::new(name).map_err(|error| chio_error(ErrorCode::InvalidParams, Some(&error.to_string()), None))
 }
 
 /// A tool can be called as a task if it says so, and must be if it says that.

@@ -2,22 +2,27 @@
 
 use chio_json::Json;
 use chio_kernel::Target;
-use chio_spec::ServerId;
 
 use crate::edge::Edge;
-use crate::edge::params::{Meta, Params, invalid, method};
+use crate::edge::params::{Params, invalid, method};
 use crate::jsonrpc::{ErrorObject, Members, quote};
-use crate::servers::Member;
-use crate::session::{Cancellation, Incoming};
+use crate::session::Incoming;
 
 impl Edge {
     pub(super) async fn get_prompt(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
         let meta = params.meta()?;
-        let (member, name) = self.prompt_meant(&params.string("name")?, &meta, &request.cancelled).await?;
+        let (name, method) = (params.string("name")?, method(request)?);
         let mut arguments = params.only(&["name", "arguments"]);
+        let (member, name) = match self.prompt_meant(&name, &meta, &request.cancelled).await {
+            Ok(meant) => meant,
+            Err(instead) => {
+                let target = Target::Prompt { method, name };
+                return self.deny_method(request, target, &arguments, meta, instead).await;
+            }
+        };
         arguments.set("name", quote(&name));
-        let target = Target::Prompt { method: method(request)?, name };
+        let target = Target::Prompt { method, name };
         self.govern_method(request, member, target, &arguments, meta).await
     }
 
@@ -30,38 +35,31 @@ impl Edge {
         let named = |reference: &Members<'_>, key: &str| {
             reference.string(key).ok_or_else(|| invalid(&format!("`ref.{key}` must be a string")))
         };
+        let method = method(request)?;
+        let mut arguments = params.only(&["ref", "argument", "context"]);
         let (member, target) = match reference.string("type").as_deref() {
             Some("ref/prompt") => {
-                let (member, name) =
-                    self.prompt_meant(&named(&reference, "name")?, &meta, &request.cancelled).await?;
-                reference.set("name", quote(&name));
-                (member, Target::Prompt { method: method(request)?, name })
+                let name = named(&reference, "name")?;
+                match self.prompt_meant(&name, &meta, &request.cancelled).await {
+                    Ok((member, name)) => {
+                        reference.set("name", quote(&name));
+                        (Ok(member), Target::Prompt { method, name })
+                    }
+                    Err(instead) => (Err(instead), Target::Prompt { method, name }),
+                }
             }
             Some("ref/resource") => {
                 let uri = named(&reference, "uri")?;
-                let member = self.member_of(&uri, &request.cancelled).await?;
-                (member, Target::Resource { method: method(request)?, uri, subscribe: false })
+                let member = self.member_of(&uri, &request.cancelled).await;
+                (member, Target::Resource { method, uri, subscribe: false })
             }
             _ => return Err(invalid("`ref.type` must be \"ref/prompt\" or \"ref/resource\"")),
         };
-        let mut arguments = params.only(&["ref", "argument", "context"]);
         let reference = reference.to_text();
         arguments.set("ref", reference);
-        self.govern_method(request, member, target, &arguments, meta).await
-    }
-
-    /// The server and its own name for a prompt that the client names.
-    async fn prompt_meant(
-        &self,
-        name: &str,
-        meta: &Meta,
-        cancelled: &Cancellation,
-    ) -> Result<(&Member, String), ErrorObject> {
-        if let Some(only) = self.only_member() {
-            return Ok((only, name.to_owned()));
+        match member {
+            Ok(member) => self.govern_method(request, member, target, &arguments, meta).await,
+            Err(instead) => self.deny_method(request, target, &arguments, meta, instead).await,
         }
-        let viewer = self.viewer(meta).await;
-        let may_use = |server: &ServerId, name: &str| viewer.may_get(self, server, name);
-        self.member_meant("prompt", name, self.prompt_named(name, cancelled).await, may_use)
     }
 }

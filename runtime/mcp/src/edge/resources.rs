@@ -2,39 +2,41 @@
 
 use chio_json::Json;
 use chio_kernel::Target;
-use chio_spec::ErrorCode;
+use chio_spec::{ErrorCode, ServerId};
 
 use crate::edge::Edge;
 use crate::edge::params::{Meta, Params, method};
 use crate::edge::results::upstream_error;
 use crate::jsonrpc::{ErrorObject, Members};
-use crate::registry::entry;
-use crate::servers::Member;
-use crate::session::{Cancellation, Incoming, RequestOptions};
+use crate::session::{Incoming, RequestOptions};
 use crate::upstream::{REQUEST_TIMEOUT, empty_object};
 
 /// Subscriptions of one session at a time.
 const MOST_SUBSCRIPTIONS: usize = 1024;
-
-/// MCP: there is no such resource.
-const RESOURCE_NOT_FOUND: i64 = -32002;
 
 impl Edge {
     pub(super) async fn read_resource(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
         let (meta, arguments) = (params.meta()?, params.only(&["uri"]));
-        let member = self.member_of(&uri, &request.cancelled).await?;
+        let member = self.member_of(&uri, &request.cancelled).await;
         let target = Target::Resource { method: method(request)?, uri, subscribe: false };
-        self.govern_method(request, member, target, &arguments, meta).await
+        match member {
+            Ok(member) => self.govern_method(request, member, target, &arguments, meta).await,
+            Err(instead) => self.deny_method(request, target, &arguments, meta, instead).await,
+        }
     }
 
     pub(super) async fn subscribe(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
         let (meta, arguments) = (params.meta()?, params.only(&["uri"]));
-        let member = self.member_of(&uri, &request.cancelled).await?;
+        let member = self.member_of(&uri, &request.cancelled).await;
         let target = Target::Resource { method: method(request)?, uri: uri.clone(), subscribe: true };
+        let member = match member {
+            Ok(member) => member,
+            Err(instead) => return self.deny_method(request, target, &arguments, meta, instead).await,
+        };
         // Before the server knows: its first update may overtake its answer.
         let new = {
             let mut subscriptions = self.subscriptions();
@@ -77,25 +79,9 @@ impl Edge {
         answer
     }
 
-    /// The server that a URI belongs to.
-    pub(super) async fn member_of(
-        &self,
-        uri: &str,
-        cancelled: &Cancellation,
-    ) -> Result<&Member, ErrorObject> {
-        if let Some(only) = self.only_member() {
-            return Ok(only);
-        }
-        let subscribed = self.subscriptions().get(uri).cloned();
-        if let Some(member) = subscribed.and_then(|id| self.settings.servers.get(&id)) {
-            return Ok(member);
-        }
-        let position = self.resource_owner(uri, cancelled).await;
-        position.and_then(|position| self.members().get(position)).ok_or_else(|| {
-            let data = serde_json::json!({"uri": uri, "chioError": entry(ErrorCode::InvalidParams)});
-            ErrorObject::new(RESOURCE_NOT_FOUND, "no server here offers this resource")
-                .with_data(Json::from_value(&data))
-        })
+    /// The server that the session has a subscription to this URI at.
+    pub(super) fn subscribed_at(&self, uri: &str) -> Option<ServerId> {
+        self.subscriptions().get(uri).cloned()
     }
 }
 
