@@ -220,6 +220,39 @@ async fn a_call_of_what_no_server_offers_is_denied_and_receipted() {
     client.leave().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_before_any_list_waits_for_a_server_that_is_still_starting() {
+    let slow = |start| Arc::new(Script { name: "slow", tools: vec!["late"], start, ..Script::default() });
+    let well = Script::with_tools("well", &["whoami"]);
+    let never = Duration::from_secs(3600);
+    let hall = Hall::open(
+        OPEN,
+        vec![
+            ("never", Owner::Session, slow(never)),
+            ("slow", Owner::Session, slow(Duration::from_secs(4))),
+            ("well", Owner::Session, well),
+        ],
+    );
+    let mut client = hall.client(json!({})).await;
+    // Neither does it wait for one that does not come.
+    assert_eq!(client.call("late", json!({})).await["isError"], Value::Null);
+    client.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_after_the_list_is_announced() {
+    let slow =
+        Script { name: "slow", tools: vec!["late"], start: Duration::from_secs(17), ..Script::default() };
+    let well = Script::with_tools("well", &["whoami"]);
+    let servers = vec![("slow", Owner::Session, Arc::new(slow)), ("well", Owner::Session, well)];
+    let hall = Hall::open(OPEN, servers);
+    let mut client = hall.client(json!({})).await;
+    assert_eq!(client.names("tools/list", "tools").await, ["whoami"]);
+    client.told("notifications/tools/list_changed").await;
+    assert_eq!(client.names("tools/list", "tools").await, ["late", "whoami"]);
+    client.leave().await;
+}
+
 #[tokio::test]
 async fn one_servers_failure_fails_no_other() {
     let broken =
@@ -256,9 +289,9 @@ async fn a_call_to_a_server_that_is_not_there_has_a_clear_error_and_a_receipt() 
 }
 
 #[tokio::test]
-async fn long_lists_come_in_pages_of_fifty() {
+async fn long_lists_come_in_pages_of_a_thousand() {
     let names: Vec<&'static str> =
-        (0..120).map(|number| &*Box::leak(format!("tool{number}").into_boxed_str())).collect();
+        (0..2100).map(|number| &*Box::leak(format!("tool{number}").into_boxed_str())).collect();
     let hall = Hall::open(
         OPEN,
         vec![
@@ -275,7 +308,7 @@ async fn long_lists_come_in_pages_of_fifty() {
         let Some(next) = page.get("nextCursor") else { break };
         params = json!({"cursor": next});
     }
-    assert_eq!(sizes, [50, 50, 21]);
+    assert_eq!(sizes, [1000, 1000, 101]);
     let mut other = hall.client(json!({})).await;
     let cursor = client.ask("tools/list", json!({})).await["result"]["nextCursor"].clone();
     for cursor in [cursor, json!("forged"), json!(7)] {

@@ -4,43 +4,43 @@
 //! fails or hangs is left out and named in the log, and its names stay reserved, so that the names of the others do
 //! not change under the client while it is away.
 
+mod listing;
 mod names;
 mod pages;
+mod uris;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
-use chio_json::Json;
 use chio_spec::ServerId;
-use serde_json::value::RawValue;
 
 use crate::edge::Edge;
 use crate::error::McpError;
 use crate::jsonrpc::{Members, quote};
 use crate::servers::Member;
-use crate::session::{Cancellation, RequestOptions};
-use crate::upstream::{MOST_ENTRY_BYTES, MOST_LIST_BYTES, REQUEST_TIMEOUT, ToolList, Upstream};
+use crate::session::Cancellation;
+use crate::upstream::Upstream;
 
+use listing::{Listing, announces, fetch};
 pub(super) use names::Meant;
 use names::Names;
 use pages::Sizable;
 pub(super) use pages::{Page, Pages};
+use uris::owner_among;
 
 /// How long a list waits for one server. One that needs longer appears in a later list.
 const LIST_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long a request waits for the servers' lists when it names what no list seen so far has.
+/// How long a request waits for the lists of servers that run when it names what no list seen so far has.
 const NAME_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A list this young is not fetched again for what it does not hold.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// Bounds for a server that never stops listing.
-const MOST_PAGES: usize = 1000;
-const MOST_ENTRIES: usize = 20_000;
 
 /// What is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,8 +113,8 @@ impl Sizable for Entry {
 pub(super) struct Catalogue {
     pub(super) pages: HashMap<Kind, Pages<Entry>>,
     kept: Mutex<HashMap<(ServerId, Kind), Kept>>,
-    /// Servers that are waited for so that the client can be told that they came.
-    awaited: Mutex<HashSet<ServerId>>,
+    /// What the client's last list lacks, and whether it is being waited for.
+    left_out: Mutex<HashMap<(ServerId, Kind), bool>>,
 }
 
 /// What one server listed last.
@@ -127,20 +127,13 @@ struct Kept {
     current: bool,
 }
 
-/// All entries of one kind of one server: name or URI, definition, whether a tool can be called as a task only.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    entries: Vec<(Arc<str>, Arc<str>, bool)>,
-    bytes: usize,
-}
-
 impl Catalogue {
     pub(super) fn new() -> Self {
         let kinds = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts];
         Self {
             pages: kinds.into_iter().map(|kind| (kind, Pages::new())).collect(),
             kept: Mutex::default(),
-            awaited: Mutex::default(),
+            left_out: Mutex::default(),
         }
     }
 
@@ -153,6 +146,11 @@ impl Catalogue {
                 kept.current = false;
             }
         }
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, HashMap<(ServerId, Kind), bool>> {
+        // As is every one of this.
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self, server: &ServerId, kind: Kind) -> Option<Kept> {
@@ -180,6 +178,9 @@ impl Edge {
     /// Everything of one kind that the servers offer, in their order, under the names that the client is to use.
     pub(super) async fn offered(&self, kind: Kind) -> Arc<[Entry]> {
         let lists = self.listings(kind, Age::Now, LIST_PATIENCE).await;
+        for (member, (_, listed)) in self.members().iter().zip(&lists) {
+            self.await_unless(*listed, member, kind);
+        }
         let names = matches!(kind, Kind::Tools | Kind::Prompts).then(|| self.names(&lists));
         let mut seen = HashSet::new();
         let mut entries = Vec::new();
@@ -209,50 +210,17 @@ impl Edge {
         self.named(Kind::Prompts, name, cancelled).await
     }
 
-    /// What has been listed decides, so that a server that hangs holds up no call of the others.
     async fn named(&self, kind: Kind, name: &str, cancelled: &Cancellation) -> Meant {
-        let known = self.names(&self.known(kind)).meant(name);
-        if known != Meant::Nothing {
-            return known;
-        }
-        let asked = async {
-            for age in [Age::Current, Age::Fresh] {
-                let meant = self.names(&self.listings(kind, age, NAME_PATIENCE).await).meant(name);
-                if meant != Meant::Nothing {
-                    return meant;
-                }
-            }
-            Meant::Nothing
-        };
-        tokio::select! {
-            meant = asked => meant,
-            () = patience(cancelled) => self.names(&self.known(kind)).meant(name),
-        }
+        let find =
+            || Some(self.names(&self.known(kind)).meant(name)).filter(|meant| *meant != Meant::Nothing);
+        self.sought(&[kind], cancelled, find).await.unwrap_or(Meant::Nothing)
     }
 
     /// The position of the server that a URI, or a template of one, belongs to: the one that lists it, else the one
     /// with the template that says most about it, else the only one that has resources at all.
     pub(super) async fn resource_owner(&self, uri: &str, cancelled: &Cancellation) -> Option<usize> {
-        let known = || owner_among(uri, &self.known(Kind::Resources), &self.known(Kind::Templates));
-        if let Some(position) = known() {
-            return Some(position);
-        }
-        let asked = async {
-            for age in [Age::Current, Age::Fresh] {
-                let (resources, templates) = tokio::join!(
-                    self.listings(Kind::Resources, age, NAME_PATIENCE),
-                    self.listings(Kind::Templates, age, NAME_PATIENCE),
-                );
-                if let Some(position) = owner_among(uri, &resources, &templates) {
-                    return Some(position);
-                }
-            }
-            None
-        };
-        let found = tokio::select! {
-            found = asked => found,
-            () = patience(cancelled) => known(),
-        };
+        let find = || owner_among(uri, &self.known(Kind::Resources), &self.known(Kind::Templates));
+        let found = self.sought(&[Kind::Resources, Kind::Templates], cancelled, find).await;
         if found.is_some() {
             return found;
         }
@@ -263,6 +231,65 @@ impl Edge {
             (Some((only, _)), None) => Some(only),
             _ => None,
         }
+    }
+
+    /// What the lists say that are known. What they do not have is asked of all servers for a moment, and then of
+    /// those that are still starting, as long as that takes them. So a server that hangs or starts slowly holds up no
+    /// call to the others that was listed once, and a call that comes before any list finds its server all the same.
+    async fn sought<T>(
+        &self,
+        kinds: &[Kind],
+        cancelled: &Cancellation,
+        find: impl Fn() -> Option<T>,
+    ) -> Option<T> {
+        if let Some(found) = find() {
+            return Some(found);
+        }
+        let late: Vec<&Member> = self.members().iter().filter(|member| member.running().is_none()).collect();
+        let asked = async {
+            for age in [Age::Current, Age::Fresh] {
+                join_all(kinds.iter().map(|kind| self.listings(*kind, age, NAME_PATIENCE))).await;
+                if let Some(found) = find() {
+                    return Some(found);
+                }
+            }
+            None
+        };
+        let found = tokio::select! {
+            found = asked => found,
+            () = patience(cancelled) => find(),
+        };
+        if found.is_some() {
+            return found;
+        }
+        tokio::select! {
+            found = self.sought_at(&late, kinds, find) => found,
+            () = cancelled.fired() => None,
+        }
+    }
+
+    /// The same of servers that did not run a moment ago, each as soon as it is there.
+    async fn sought_at<T>(
+        &self,
+        late: &[&Member],
+        kinds: &[Kind],
+        find: impl Fn() -> Option<T>,
+    ) -> Option<T> {
+        let coming = late.iter().filter(|member| member.is_starting() || member.running().is_some());
+        let mut coming: FuturesUnordered<_> = coming
+            .map(|member| async move {
+                if self.upstream(member).await.is_ok() {
+                    let lists = kinds.iter().map(|kind| self.listing(member, *kind, Age::Current));
+                    let _ = tokio::time::timeout(NAME_PATIENCE, join_all(lists)).await;
+                }
+            })
+            .collect();
+        while coming.next().await.is_some() {
+            if let Some(found) = find() {
+                return Some(found);
+            }
+        }
+        None
     }
 
     fn names(&self, lists: &[(Arc<Listing>, bool)]) -> Names {
@@ -293,10 +320,7 @@ impl Edge {
             let failure = match listing {
                 Ok(Ok(list)) => return (list, true),
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => {
-                    self.await_server(member, kind);
-                    format!("it did not answer within {} s", patience.as_secs())
-                }
+                Err(_) => format!("it did not answer within {} s", patience.as_secs()),
             };
             tracing::warn!(server = %member.id(), reason = %failure, "a server is left out of {}", kind.method());
             let last = self.catalogue.kept(member.id(), kind);
@@ -333,126 +357,41 @@ impl Edge {
         let of = Arc::downgrade(&upstream);
         let kept = Kept { list: Arc::clone(&list), of, at: Instant::now(), current: true };
         self.catalogue.lock().insert((member.id().clone(), kind), kept);
+        let lacked =
+            age != Age::Now && self.catalogue.left_out().remove(&(member.id().clone(), kind)).is_some();
+        if lacked && !list.entries.is_empty() {
+            self.tell_list_changed(member.id(), kind);
+        }
         Ok(list)
     }
 
-    /// Tells the client that a list has changed once a slow server is there.
-    fn await_server(&self, member: &Member, kind: Kind) {
-        let awaited = &self.catalogue.awaited;
-        let new = awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(member.id().clone());
-        let Some(edge) = self.me.upgrade().filter(|_| new) else { return };
-        let id = member.id().clone();
+    /// Waits for the list of a server that the client's list lacks; it is told when it comes.
+    fn await_unless(&self, listed: bool, member: &Member, kind: Kind) {
+        let key = (member.id().clone(), kind);
+        if listed {
+            self.catalogue.left_out().remove(&key);
+            return;
+        }
+        // One that failed is not started again before somebody needs it.
+        let comes = member.is_starting() || member.running().is_some();
+        let awaited = {
+            let mut left_out = self.catalogue.left_out();
+            let awaited = left_out.entry(key.clone()).or_default();
+            std::mem::replace(awaited, *awaited || comes)
+        };
+        let Some(edge) = self.me.upgrade().filter(|_| comes && !awaited) else { return };
         tokio::spawn(async move {
-            let came = async {
-                let member = edge.settings.servers.get(&id)?;
-                edge.upstream(member).await.ok()
-            };
-            let came = tokio::select! {
-                came = came => came.is_some(),
-                () = edge.over.cancelled() => false,
-            };
-            edge.catalogue.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            if came {
-                edge.tell_list_changed(&id, kind);
+            if let Some(member) = edge.settings.servers.get(&key.0) {
+                tokio::select! {
+                    _ = edge.listing(member, kind, Age::Fresh) => {}
+                    () = edge.over.cancelled() => {}
+                }
+            }
+            if let Some(awaited) = edge.catalogue.left_out().get_mut(&key) {
+                *awaited = false;
             }
         });
     }
-}
-
-impl Listing {
-    fn of_tools(tools: &ToolList) -> Self {
-        let entries = tools
-            .tools()
-            .iter()
-            .map(|tool| (Arc::from(tool.name.as_str()), Arc::from(tool.definition.get()), tool.needs_task));
-        Self { entries: entries.collect(), bytes: 0 }
-    }
-
-    /// Takes a page in; answers the cursor of the next one.
-    fn take_page(&mut self, page: &Json, kind: Kind) -> Result<Option<String>, McpError> {
-        let broken = |reason: String| McpError::MalformedAnswer(format!("{}: {reason}", kind.method()));
-        let members = Members::parse(page.get()).map_err(|error| broken(error.to_string()))?;
-        let entries: Vec<&RawValue> =
-            serde_json::from_str(members.get(kind.entries()).unwrap_or_default())
-                .map_err(|error| broken(format!("`{}` is not an array: {error}", kind.entries())))?;
-        for entry in entries {
-            let bytes = entry.get().len();
-            if bytes > MOST_ENTRY_BYTES {
-                tracing::warn!(bytes, "hid an entry of {} that is too large", kind.method());
-                continue;
-            }
-            self.bytes += bytes;
-            match Members::parse(entry.get()).ok().and_then(|members| members.string(kind.key())) {
-                Some(own) => self.entries.push((Arc::from(own), Arc::from(entry.get()), false)),
-                None => tracing::warn!("hid an entry of {} without `{}`", kind.method(), kind.key()),
-            }
-        }
-        if self.bytes > MOST_LIST_BYTES {
-            return Err(broken(format!("more than {MOST_LIST_BYTES} bytes")));
-        }
-        if self.entries.len() > MOST_ENTRIES {
-            return Err(broken(format!("more than {MOST_ENTRIES} entries")));
-        }
-        Ok(members.string("nextCursor"))
-    }
-}
-
-async fn fetch(upstream: &Upstream, kind: Kind) -> Result<Listing, McpError> {
-    let mut listing = Listing::default();
-    let mut cursor: Option<String> = None;
-    let mut seen = HashSet::new();
-    for _ in 0..MOST_PAGES {
-        let params = cursor
-            .as_deref()
-            .map_or_else(|| "{}".to_owned(), |cursor| format!(r#"{{"cursor":{}}}"#, quote(cursor)));
-        let params = Json::from_text(params).map_err(|error| McpError::InvalidParams(error.to_string()))?;
-        let options = RequestOptions { timeout: Some(REQUEST_TIMEOUT), ..RequestOptions::default() };
-        let page = upstream.request(kind.method(), Some(&params), options).await?;
-        match listing.take_page(&page, kind)? {
-            Some(next) if seen.insert(next.clone()) => cursor = Some(next),
-            Some(_) => {
-                let text = format!("{} returns to a page it had", kind.method());
-                return Err(McpError::MalformedAnswer(text));
-            }
-            None => return Ok(listing),
-        }
-    }
-    Err(McpError::MalformedAnswer(format!("{} has more than {MOST_PAGES} pages", kind.method())))
-}
-
-/// Ends when a request has waited long enough for lists, or nobody wants its answer any more.
-async fn patience(cancelled: &Cancellation) {
-    tokio::select! {
-        () = tokio::time::sleep(NAME_PATIENCE) => {}
-        () = cancelled.fired() => {}
-    }
-}
-
-/// The position of the server that lists a URI, else of the one whose template says most about it.
-fn owner_among(
-    uri: &str,
-    resources: &[(Arc<Listing>, bool)],
-    templates: &[(Arc<Listing>, bool)],
-) -> Option<usize> {
-    let lists = |(list, _): &(Arc<Listing>, bool)| list.entries.iter().any(|(own, ..)| **own == *uri);
-    resources.iter().position(lists).or_else(|| {
-        let said = templates.iter().enumerate().flat_map(|(position, (list, _))| {
-            list.entries.iter().filter_map(move |(template, ..)| Some((fit(template, uri)?, position)))
-        });
-        // Of equal ones the first server's.
-        said.max_by_key(|(fit, position)| (*fit, usize::MAX - position)).map(|(_, position)| position)
-    })
-}
-
-/// Whether a server announced a capability.
-fn announces(upstream: &Upstream, capability: &str) -> bool {
-    upstream.initialized().is_some_and(|initialized| {
-        let members = Members::parse(initialized.result.get()).ok();
-        let capabilities = members.as_ref().and_then(|members| members.get("capabilities"));
-        capabilities
-            .and_then(|capabilities| Members::parse(capabilities).ok())
-            .is_some_and(|capabilities| capabilities.get(capability).is_some())
-    })
 }
 
 /// A definition under another name; none for what has no name here.
@@ -466,46 +405,10 @@ fn renamed(definition: &Arc<str>, own: &str, shown: Option<&str>) -> Option<Arc<
     Some(Arc::from(members.to_text()))
 }
 
-/// How many bytes of a URI a template (RFC 6570) stands for literally; none when it cannot become the URI. What its
-/// expressions may become is not looked at.
-fn fit(template: &str, uri: &str) -> Option<usize> {
-    if template == uri {
-        return Some(uri.len());
-    }
-    let mut literals = template.split('{').enumerate().map(|(index, part)| match index {
-        0 => Some(part),
-        _ => part.split_once('}').map(|(_, literal)| literal),
-    });
-    let first = literals.next()??;
-    let mut rest = uri.strip_prefix(first)?;
-    let mut fit = first.len();
-    let literals: Vec<&str> = literals.collect::<Option<_>>()?;
-    let (last, middle) = literals.split_last()?;
-    for literal in middle {
-        let at = rest.find(literal)?;
-        rest = rest.get(at + literal.len()..)?;
-        fit += literal.len();
-    }
-    rest.ends_with(last).then_some(fit + last.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fit;
-
-    #[test]
-    fn a_template_fits_the_uris_it_can_become() {
-        for (template, uri, fits) in [
-            ("test://one", "test://one", Some(10)),
-            ("test://one", "test://two", None),
-            ("test://{id}", "test://one", Some(7)),
-            ("test://{id}/data", "test://1/data", Some(12)),
-            ("test://{id}/data", "test://1/date", None),
-            ("test://{a}/x/{b}", "test://1/x/2", Some(10)),
-            ("test://{id", "test://1", None),
-            ("{+path}", "anything", Some(0)),
-        ] {
-            assert_eq!(fit(template, uri), fits, "{template} {uri}");
-        }
+/// Ends when a request has waited long enough for lists, or nobody wants its answer any more.
+async fn patience(cancelled: &Cancellation) {
+    tokio::select! {
+        () = tokio::time::sleep(NAME_PATIENCE) => {}
+        () = cancelled.fired() => {}
     }
 }

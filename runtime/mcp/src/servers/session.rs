@@ -198,6 +198,14 @@ impl Member {
         }
     }
 
+    /// Whether the server was started and is not initialized yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        match &self.place {
+            Place::Own { slot, .. } => slot.is_starting(),
+            Place::Shared { server, .. } => server.is_starting(),
+        }
+    }
+
     /// How the session's own server ended the last time, where it is a process.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {

@@ -84,6 +84,10 @@ impl SharedServer {
         self.slot.running()
     }
 
+    pub(super) fn is_starting(&self) -> bool {
+        self.slot.is_starting()
+    }
+
     pub(super) fn subscriber(&self, patron: u64) -> Subscriber {
         self.audience.subscriptions.subscriber(patron)
     }

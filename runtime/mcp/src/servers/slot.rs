@@ -113,6 +113,14 @@ impl Slot {
         (ready && running.upstream.closed().is_none()).then_some(running.upstream)
     }
 
+    /// Whether the server was started and is not initialized yet.
+    pub(super) fn is_starting(&self) -> bool {
+        let running = self.lock().running.clone();
+        running.is_some_and(|running| {
+            running.initialized.borrow().is_none() && running.upstream.closed().is_none()
+        })
+    }
+
     /// How the server ended the last time, where it is a process.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.lock().exit.clone()

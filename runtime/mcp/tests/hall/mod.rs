@@ -233,6 +233,8 @@ pub struct Script {
     pub tasks: bool,
     /// Fails to start.
     pub broken: bool,
+    /// How long it takes to start.
+    pub start: Duration,
     /// Never answers `tools/list`.
     pub hangs: bool,
     /// Asks for roots as soon as it may.
@@ -321,6 +323,7 @@ impl Handler for Server {
         let result = match request.method.as_str() {
             "initialize" if script.broken => return Err(ErrorObject::new(-32603, "out of order")),
             "initialize" => {
+                tokio::time::sleep(script.start).await;
                 let mut capabilities = json!({
                     "tools": {"listChanged": true}, "logging": {}, "completions": {},
                     "resources": {"subscribe": true, "listChanged": true}, "prompts": {"listChanged": true},

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Entries on one page.
-pub(in crate::edge) const PAGE: usize = 50;
+/// Entries on one page: more than most servers have together, for there are clients that read no other page.
+const PAGE: usize = 1000;
 
 /// Bytes of entries on one page; a page holds at least one entry.
 const PAGE_BYTES: usize = 1 << 20;
@@ -138,21 +138,21 @@ mod tests {
     fn a_traversal_reads_one_snapshot_and_only_what_passes() {
         let pages = Pages::new();
         let even = |n: &u32| n.is_multiple_of(2);
-        let first = pages.first((0..300).collect(), even);
-        assert_eq!(first.entries, (0..100).step_by(2).collect::<Vec<_>>());
+        let first = pages.first((0..6000).collect(), even);
+        assert_eq!(first.entries, (0..2000).step_by(2).collect::<Vec<_>>());
         let second = pages.at(first.next.as_deref().unwrap(), even).unwrap();
-        assert_eq!(second.entries, (100..200).step_by(2).collect::<Vec<_>>());
+        assert_eq!(second.entries, (2000..4000).step_by(2).collect::<Vec<_>>());
         // Another traversal does not disturb it, and what may be seen is asked for each page.
-        pages.first((1000..2000).collect(), even);
-        let third = pages.at(second.next.as_deref().unwrap(), |n| *n == 299).unwrap();
-        assert_eq!((third.entries, third.next), (vec![299], None));
-        assert!(pages.first((0..50).collect(), |_: &u32| true).next.is_none());
+        pages.first((10_000..20_000).collect(), even);
+        let third = pages.at(second.next.as_deref().unwrap(), |n| *n == 5999).unwrap();
+        assert_eq!((third.entries, third.next), (vec![5999], None));
+        assert!(pages.first((0..1000).collect(), |_: &u32| true).next.is_none());
     }
 
     #[test]
     fn a_cursor_is_good_for_its_own_list_only() {
         let pages = Pages::new();
-        let cursor = pages.first((0..100).collect(), |_: &u32| true).next.unwrap();
+        let cursor = pages.first((0..1001).collect(), |_: &u32| true).next.unwrap();
         assert!(Pages::<u32>::new().at(&cursor, |_| true).is_none());
         let beyond = format!("{cursor}9999");
         assert!(pages.at(&beyond, |_| true).unwrap().entries.is_empty());
@@ -161,7 +161,7 @@ mod tests {
         }
         // Only so many are remembered.
         for _ in 0..SNAPSHOTS {
-            pages.first((0..100).collect(), |_: &u32| true);
+            pages.first((0..1001).collect(), |_: &u32| true);
         }
         assert!(pages.at(&cursor, |_| true).is_none());
     }
