@@ -113,7 +113,7 @@ impl ServerCommand {
     fn spawn_supervised(&self) -> std::io::Result<WrappedProcess> {
         let supervisor = match &self.supervisor {
             Some(program) => program.clone(),
-            None => std::env::current_exe()?,
+            None => ourselves()?,
         };
         let mut command = Command::new(supervisor);
         command.arg(SUPERVISE).arg("--").arg(&self.program).args(&self.arguments);
@@ -139,6 +139,14 @@ impl ServerCommand {
         let command = self.program.to_string_lossy().into_owned();
         McpError::NotStarted { command, source: Arc::new(source) }
     }
+}
+
+/// The running program. Its file may have been replaced by another version since it was started; the system still
+/// has the one that runs, whose supervisor is the one that fits.
+fn ourselves() -> std::io::Result<PathBuf> {
+    let file = std::env::current_exe()?;
+    let running = PathBuf::from("/proc/self/exe");
+    Ok(if cfg!(target_os = "linux") && !file.exists() { running } else { file })
 }
 
 /// Whether a variable is one of our options: some are credentials, others tell where the keys are, and a

@@ -75,6 +75,24 @@ async fn a_server_sees_none_of_our_own_variables() {
 }
 
 #[tokio::test]
+async fn a_program_whose_file_was_replaced_still_starts_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (program, other) = (folder.path().join("program"), folder.path().join("other"));
+    // Another process copies it: a file that this one has open for writing while it forks cannot be executed.
+    assert!(Command::new("cp").arg(FIXTURE).arg(&program).status().await.unwrap().success());
+    let mut holder = Command::new(&program);
+    holder.args(["hold", "--", "sh", "-c", "echo started >&2; exec cat"]);
+    holder.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut holder = holder.kill_on_drop(true).spawn().unwrap();
+    std::fs::write(&other, "another version").unwrap();
+    std::fs::rename(&other, &program).unwrap();
+    holder.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stderr.take().unwrap()).read_line(&mut line).await.unwrap();
+    assert_eq!(line, "started\n");
+}
+
+#[tokio::test]
 async fn stopping_ends_the_whole_tree() {
     let mark = mark();
     let mut process = family("ignore", &mark).spawn().unwrap();
