@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::jsonrpc::{Id, Malformed, Message};
 
@@ -36,8 +36,9 @@ impl Channel {
         let capacity = u32::try_from(queue_bytes.max(MESSAGE_OVERHEAD)).unwrap_or(u32::MAX >> 4);
         let capacity = capacity.min(u32::MAX >> 4);
         let room = Arc::new(Semaphore::new(capacity as usize));
-        let outbox = Outbox { queue, room, capacity };
-        (Self { arrivals, outbox }, arrived, Departures { queue: departures })
+        let (work, under_way) = watch::channel(0);
+        let outbox = Outbox { queue, room, capacity, work };
+        (Self { arrivals, outbox }, arrived, Departures { queue: departures, under_way })
     }
 }
 
@@ -112,6 +113,7 @@ pub enum Route {
 #[derive(Debug)]
 pub struct Departures {
     queue: mpsc::UnboundedReceiver<Departure>,
+    under_way: watch::Receiver<usize>,
 }
 
 impl Departures {
@@ -120,9 +122,29 @@ impl Departures {
         self.queue.recv().await
     }
 
+    /// How much the session works on that no request of the peer waits for. A transport that ends sessions which
+    /// nobody uses leaves those alone that work.
+    #[must_use]
+    pub fn work(&self) -> watch::Receiver<usize> {
+        self.under_way.clone()
+    }
+
     /// The next text if one waits, without waiting; lets a transport write many and flush once.
     pub fn next_ready(&mut self) -> Option<Departure> {
         self.queue.try_recv().ok()
+    }
+}
+
+/// Something that a session works on although no request of the peer waits for it, such as a task; under way as long
+/// as this lives.
+#[derive(Debug)]
+pub struct Work {
+    under_way: watch::Sender<usize>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.under_way.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -143,9 +165,17 @@ pub struct Outbox {
     queue: mpsc::UnboundedSender<Departure>,
     room: Arc<Semaphore>,
     capacity: u32,
+    work: watch::Sender<usize>,
 }
 
 impl Outbox {
+    /// Tells the transport of work that goes on without a request, so that it keeps the session meanwhile.
+    #[must_use]
+    pub fn begin_work(&self) -> Work {
+        self.work.send_modify(|count| *count += 1);
+        Work { under_way: self.work.clone() }
+    }
+
     /// Queues a text, waiting for room.
     ///
     /// # Errors

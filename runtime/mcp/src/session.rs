@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use chio_json::Json;
 use chio_spec::ErrorCode;
 
-use crate::channel::{Arrival, Channel, Concerns, Outbox, Route, Unsent};
+use crate::channel::{Arrival, Channel, Concerns, Outbox, Route, Unsent, Work};
 use crate::error::{CloseReason, McpError};
 use crate::jsonrpc::{
     self, ErrorObject, INTERNAL_ERROR, INVALID_REQUEST, Id, Malformed, Members, Message, Notification,
@@ -199,6 +199,12 @@ impl Session {
     /// [`Unsent`] when the notification was dropped; it was counted.
     pub fn notify(&self, method: &str, params: Option<&Json>, route: Route) -> Result<(), Unsent> {
         self.offer(jsonrpc::notification_text(method, params.map(Json::get)), route)
+    }
+
+    /// Tells the transport of work that goes on without a request, so that it keeps the session meanwhile.
+    #[must_use]
+    pub fn begin_work(&self) -> Work {
+        self.shared.outbox.begin_work()
     }
 
     /// How many texts were dropped because the peer reads too slowly.

@@ -185,8 +185,10 @@ pub(super) async fn drive(
         }
         streams.lock().push(departure);
     };
+    let mut work = departures.work();
     loop {
         tokio::select! {
+            Ok(()) = work.changed() => streams.lock().set_working(*work.borrow_and_update() > 0),
             departure = departures.next() => match departure {
                 Some(departure) => take(departure),
                 None => {

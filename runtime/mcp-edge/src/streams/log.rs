@@ -127,6 +127,7 @@ pub(crate) struct EventLog {
     dropped: u64,
     over: bool,
     active: Instant,
+    working: bool,
 }
 
 impl EventLog {
@@ -147,6 +148,7 @@ impl EventLog {
             dropped: 0,
             over: false,
             active: Instant::now(),
+            working: false,
         }
     }
 
@@ -404,9 +406,18 @@ impl EventLog {
         self.active = Instant::now();
     }
 
-    /// How long nothing has happened, or `None` while a connection reads or a call is in flight.
+    /// Whether the session works on something that no request waits for. When it is done, the client may still want to
+    /// hear of it.
+    pub(crate) fn set_working(&mut self, working: bool) {
+        self.working = working;
+        self.touch();
+    }
+
+    /// How long nothing has happened, or `None` while a connection reads, a call is in flight or a task runs.
     pub(crate) fn idle(&self) -> Option<Duration> {
-        let quiet = self.in_flight.is_empty() && self.lanes.all().all(|(_, stream)| stream.reader.is_none());
+        let quiet = self.in_flight.is_empty()
+            && !self.working
+            && self.lanes.all().all(|(_, stream)| stream.reader.is_none());
         quiet.then(|| self.active.elapsed())
     }
 

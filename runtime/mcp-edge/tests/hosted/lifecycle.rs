@@ -125,6 +125,20 @@ async fn a_session_that_nobody_uses_expires_but_not_with_a_stream_or_a_call() {
 }
 
 #[tokio::test]
+async fn a_session_does_not_expire_while_a_task_of_it_runs() {
+    let limits = Limits { idle: Duration::from_millis(400), ..Limits::default() };
+    let house = House::open(EdgeConfig { limits, ..config() }).await;
+    let (idle, working) = (house.session().await, house.session().await);
+    assert_eq!(house.call(&working, 1, "task", json!({})).await.status, 200);
+    eventually("the expiry", || async { lifecycle(&house, &idle).await == "expired" }).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(lifecycle(&house, &working).await, "ready");
+    house.script.gate.notify_one();
+    eventually("the expiry", || async { lifecycle(&house, &working).await == "expired" }).await;
+    house.close().await;
+}
+
+#[tokio::test]
 async fn at_the_limit_sessions_in_use_stay_and_new_ones_are_refused_as_answers() {
     let limits = Limits { sessions: 2, ..Limits::default() };
     let house = House::open(EdgeConfig { limits, ..config() }).await;

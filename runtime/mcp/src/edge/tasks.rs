@@ -165,7 +165,9 @@ impl Edge {
             .create(random_id()?, member.id(), asked.ttl)
             .map_err(|full| chio_error(ErrorCode::KernelBusy, Some(&full.to_string()), None))?;
         let (request_id, server) = (request.id.json().to_owned(), member.id().clone());
+        let work = self.client.begin_work();
         self.tasks.running.spawn(async move {
+            let _work = work;
             let run = {
                 let (edge, id) = (Arc::clone(&edge), id.clone());
                 let call = TaskRun { request_id, server, target, arguments, meta, cancelled };
