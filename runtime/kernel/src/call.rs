@@ -12,7 +12,7 @@ use chio_spec::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::Target;
+use crate::{Pauses, Target};
 
 /// Most tokens that one caller session remembers for `list_capabilities`.
 const MAX_SESSION_TOKENS: usize = 256;
@@ -53,11 +53,13 @@ pub struct CallRequest {
 }
 
 /// How long a call may take before it is given up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Patience {
     /// As long as the policy gives tools.
     #[default]
     Call,
+    /// As long as the policy gives tools, not counting its pauses.
+    CallBesides(Pauses),
     /// As long as the policy gives tasks.
     Task,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::stream::Streamed;
-use crate::{ChunkSink, KernelError, ToolCall, ToolOutput, ToolServerConnection};
+use crate::{ChunkSink, KernelError, Pauses, ToolCall, ToolOutput, ToolServerConnection};
 
 /// How often a running call looks whether the operator has stopped its agent.
 const STOP_POLL: Duration = Duration::from_millis(200);
@@ -32,12 +32,13 @@ pub(crate) enum Ending {
     TimedOut(Duration),
 }
 
-/// Runs `call` to one of its endings. Whatever it is, the chunks that passed are returned with it.
+/// Runs `call` to one of its endings; the time of its pauses is not its own. Whatever it is, the chunks that passed are returned with it.
 pub(crate) async fn dispatch(
     server: &dyn ToolServerConnection,
     call: &ToolCall,
     chunks: ChunkSink,
     deadline: Duration,
+    pauses: &Pauses,
     cancel: &CancellationToken,
     stopped: impl Fn() -> bool,
 ) -> (Ending, Streamed) {
@@ -53,7 +54,7 @@ pub(crate) async fn dispatch(
                 None => Ending::Failed(KernelError::ToolServerError("the tool server connection panicked".to_owned())),
             },
             () = until(stopped) => Ending::Stopped,
-            () = tokio::time::sleep(deadline) => Ending::TimedOut(deadline),
+            () = pauses.spent(deadline) => Ending::TimedOut(deadline),
         }
     };
     let reason = match &ending {

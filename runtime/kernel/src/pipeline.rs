@@ -16,7 +16,7 @@ use crate::scope::Candidate;
 use crate::steps::{Cleared, revoked, stopped, validity};
 use crate::trail::{Denial, Progress, step};
 use crate::verdict::{Verdict, judge};
-use crate::{CallRequest, ChunkSink, Kernel, KernelError, Outcome, Patience};
+use crate::{CallRequest, ChunkSink, Kernel, KernelError, Outcome, Patience, Pauses};
 
 /// How far, in seconds, the clock may go back between two calls before the kernel stops believing it.
 const CLOCK_SLACK: u64 = 60;
@@ -158,15 +158,20 @@ impl Kernel {
         }
         let chunks = ChunkSink::new(request.chunks.clone(), limits);
         let timeout = match request.patience {
-            Patience::Call => self.policy().tool_timeout(),
+            Patience::Call | Patience::CallBesides(_) => self.policy().tool_timeout(),
             Patience::Task => self.policy().task_timeout(),
+        };
+        let pauses = match &request.patience {
+            Patience::CallBesides(pauses) => pauses.clone(),
+            Patience::Call | Patience::Task => Pauses::default(),
         };
         let stopped = || {
             let stops = self.store.stops();
             progress.agents.iter().any(|agent| stops.covers(agent))
         };
         drop(permit);
-        let (ending, streamed) = dispatch(&*server, &call, chunks, timeout, &request.cancel, stopped).await;
+        let (ending, streamed) =
+            dispatch(&*server, &call, chunks, timeout, &pauses, &request.cancel, stopped).await;
         if matches!(ending, Ending::Failed(KernelError::Unavailable(_))) {
             taken.settlement = Settlement::Release;
         }

@@ -72,6 +72,32 @@ async fn the_client_is_asked_on_the_stream_of_the_call_and_every_request_has_its
     client.leave().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_call_stands_still_while_its_server_waits_for_the_client() {
+    let policy = format!("kernel: {{ tool_timeout: 2, task_timeout: 60 }}\n{ASKING}");
+    let hall = Hall::open(&policy, vec![("one", Owner::Session, Script::with_tools("one", EVERYTHING))]);
+    let mut client = hall.client(everything()).await;
+    let params = json!({"message": "name?", "requestedSchema": {"type": "object"}});
+    let id = client.start("tools/call", ask("elicitation/create", &params)).await;
+    let (asked, _) = client.told("elicitation/create").await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    client.reply(&asked, json!({"action": "decline"})).await;
+    let answer = client.answer(id).await;
+    assert_eq!(text(&answer["result"]), json!({"action": "decline"}).to_string());
+    // A request that nobody answers ends by its own limit, and then the call has its time again.
+    let id = client.start("tools/call", ask("elicitation/create", &params)).await;
+    client.told("elicitation/create").await;
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    let answer = loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some((answer, _)) = client.heard().into_iter().find(|(message, _)| message["id"] == id) {
+            break answer;
+        }
+    };
+    assert!(text(&answer["result"]).contains("code"), "{answer}");
+    client.leave().await;
+}
+
 #[tokio::test]
 async fn a_grant_of_every_tool_lets_no_server_ask_the_client() {
     let two = Script::with_tools("two", EVERYTHING);

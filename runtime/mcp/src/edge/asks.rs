@@ -107,6 +107,8 @@ impl Edge {
             Some(task) => self.tasks.route(task),
             None => self.in_flight.route(server),
         };
+        // A person answers. Which of the server's calls asks is not known, so that none may run out of time for it.
+        let _paused = if meta.task.is_none() { self.in_flight.pause(server) } else { Vec::new() };
         let ask = self.ask(server, route, meta.progress);
         let outcome = self.govern_ask(member, request, arguments, ask, &meta.forward).await?;
         match outcome {
@@ -151,7 +153,7 @@ impl Edge {
             meta: Some(meta),
             result_limit: RESULT_LIMIT,
             chunks: None,
-            // People answer these. The call that asks has a limit of its own.
+            // People answer these. The time of the call that asks stands still meanwhile.
             patience: Patience::Task,
             model: None,
             cancel: cancel.clone(),

@@ -120,8 +120,9 @@ impl Edge {
         if let Some(asked) = asked {
             return self.begin_task(request, member, target, arguments, meta, &asked);
         }
-        let call = self.call_of(request, member, upstream, target, arguments, meta);
-        let _flight = self.in_flight.enter(member.id(), &request.id);
+        let mut call = self.call_of(request, member, upstream, target, arguments, meta);
+        let flight = self.in_flight.enter(member.id(), &request.id);
+        call.patience = flight.patience();
         self.govern(call).await?.tool_answer(None)
     }
 
@@ -158,9 +159,10 @@ impl Edge {
         meta: Meta,
     ) -> Result<Json, ErrorObject> {
         let arguments = arguments.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))?;
-        let _flight = self.in_flight.enter(member.id(), &request.id);
+        let flight = self.in_flight.enter(member.id(), &request.id);
         let upstream = self.reach(member, request.cancelled.token()).await;
-        let call = self.call_of(request, member, upstream, target, arguments, meta);
+        let mut call = self.call_of(request, member, upstream, target, arguments, meta);
+        call.patience = flight.patience();
         self.govern(call).await?.method_answer()
     }
 

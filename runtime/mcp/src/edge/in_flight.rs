@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chio_kernel::{Patience, Pause, Pauses};
 use chio_spec::ServerId;
 
 use crate::channel::Route;
@@ -15,7 +16,15 @@ use crate::jsonrpc::Id;
 /// The requests of one client that are with its servers, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight {
-    requests: Arc<Mutex<Vec<(u64, ServerId, Id)>>>,
+    requests: Arc<Mutex<Vec<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    server: ServerId,
+    request: Id,
+    pauses: Pauses,
 }
 
 /// A request that is with a server as long as this lives.
@@ -23,37 +32,55 @@ pub(super) struct InFlight {
 pub(super) struct Flight {
     table: InFlight,
     number: u64,
+    pauses: Pauses,
 }
 
 impl InFlight {
     /// Enters a request that is handed to a server.
     pub(super) fn enter(&self, server: &ServerId, request: &Id) -> Flight {
         let mut requests = self.lock();
-        let number = requests.last().map_or(0, |(number, ..)| number + 1);
-        requests.push((number, server.clone(), request.clone()));
-        Flight { table: self.clone(), number }
+        let number = requests.last().map_or(0, |entry| entry.number + 1);
+        let pauses = Pauses::default();
+        let (server, request) = (server.clone(), request.clone());
+        requests.push(Entry { number, server, request, pauses: pauses.clone() });
+        drop(requests);
+        Flight { table: self.clone(), number, pauses }
+    }
+
+    /// Pauses the calls that are with a server, one of which it needs the client's answer for.
+    pub(super) fn pause(&self, server: &ServerId) -> Vec<Pause> {
+        let requests = self.lock();
+        let of_server = requests.iter().filter(|entry| entry.server == *server);
+        of_server.map(|entry| entry.pauses.begin()).collect()
     }
 
     /// Where something belongs that the server says without saying why.
     pub(super) fn route(&self, server: &ServerId) -> Route {
         let requests = self.lock();
-        let mut of_server = requests.iter().rev().filter(|(_, with, _)| with == server);
+        let mut of_server = requests.iter().rev().filter(|entry| entry.server == *server);
         match (of_server.next(), of_server.next()) {
             (None, _) => Route::Unrelated,
-            (Some((.., only)), None) => Route::Within(only.clone()),
-            (Some((.., newest)), Some(_)) => Route::UnrelatedOr(newest.clone()),
+            (Some(only), None) => Route::Within(only.request.clone()),
+            (Some(newest), Some(_)) => Route::UnrelatedOr(newest.request.clone()),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(u64, ServerId, Id)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         // Every critical section is one operation of the list.
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Flight {
+    /// As long as calls may take, not counting what the server waits for the client.
+    pub(super) fn patience(&self) -> Patience {
+        Patience::CallBesides(self.pauses.clone())
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.table.lock().retain(|(number, ..)| *number != self.number);
+        self.table.lock().retain(|entry| entry.number != self.number);
     }
 }
 
