@@ -53,7 +53,6 @@ use tokio_util::task::TaskTracker;
 use chio_json::PublicKeyHex;
 use chio_kernel::{CallerSession, Kernel, LocalAuthority};
 use chio_policy::Identity;
-use chio_spec::ServerId;
 
 use crate::channel::{Channel, Route};
 use crate::error::{CloseReason, McpError};
@@ -69,6 +68,7 @@ use in_flight::InFlight;
 use initialize::Introduced;
 use logs::LogLevel;
 use phase::Phases;
+use resources::Subscription;
 use tasks::TaskBook;
 
 pub use params::{ANCESTORS_KEY, CAPABILITY_KEY, DPOP_PROOF_KEY};
@@ -134,8 +134,8 @@ pub struct Edge {
     /// The server of a relayed session.
     relayed: Option<Arc<Upstream>>,
     in_flight: InFlight,
-    /// Which server each subscription of the session went to.
-    subscriptions: Mutex<HashMap<String, ServerId>>,
+    /// What the session subscribed to, by URI.
+    subscriptions: Mutex<HashMap<String, Subscription>>,
     catalogue: Catalogue,
     log_level: LogLevel,
     tasks: TaskBook,
@@ -286,7 +286,7 @@ impl Edge {
         }
     }
 
-    fn subscriptions(&self) -> MutexGuard<'_, HashMap<String, ServerId>> {
+    fn subscriptions(&self) -> MutexGuard<'_, HashMap<String, Subscription>> {
         // Every critical section is one operation of the map.
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }

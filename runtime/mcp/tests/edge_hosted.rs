@@ -364,6 +364,37 @@ async fn resources_go_to_the_server_they_belong_to() {
 }
 
 #[tokio::test]
+async fn subscriptions_outlive_a_restart_of_their_server() {
+    let one = Script::with_tools("one", &["die", "say"]);
+    let hall = Hall::open(OPEN, vec![("one", Owner::Session, Arc::clone(&one))]);
+    let mut client = hall.client(json!({})).await;
+    for uri in ["a://x", "a://y"] {
+        assert_eq!(client.ask("resources/subscribe", json!({"uri": uri})).await["result"], json!({}));
+    }
+    client.ask("resources/unsubscribe", json!({"uri": "a://y"})).await;
+    client.call("die", json!({})).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let updated = json!({"method": "notifications/resources/updated", "params": {"uri": "a://x"}});
+    client.call("say", updated).await;
+    client.told("notifications/resources/updated").await;
+    let begun = std::time::Instant::now();
+    while one.seen("resources/subscribe").len() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", one.seen("resources/subscribe"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(one.seen("resources/subscribe")[2], json!({"uri": "a://x"}));
+    // What was decided once is not decided again.
+    let decided = hall
+        .receipts()
+        .await
+        .iter()
+        .filter(|receipt| receipt.tool_name.as_str() == "resources/subscribe")
+        .count();
+    assert_eq!(decided, 2);
+    client.leave().await;
+}
+
+#[tokio::test]
 async fn the_log_level_reaches_all_servers_also_those_that_start_later() {
     let servers = ["one", "two"].map(|name| (name, Owner::Session, Script::with_tools(name, &["say", name])));
     let scripts: Vec<_> = servers.iter().map(|(.., script)| Arc::clone(script)).collect();

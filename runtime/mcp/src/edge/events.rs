@@ -4,7 +4,7 @@
 //! else; what a shared one says is sorted before it comes here, and all that remains of it is that a resource changed
 //! which this session subscribed to.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 
@@ -19,8 +19,9 @@ use crate::edge::params::RELATED_TASK;
 use crate::edge::results::without_our_keys;
 use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, Members, Notification, quote};
-use crate::servers::{Owner, ServerEvents, is_at_or_below};
+use crate::servers::{Owner, ServerEvents, is_at_or_below, subscribe_again};
 use crate::session::Incoming;
+use crate::upstream::Upstream;
 
 /// The part of an edge that servers talk to. It does not keep the edge, which holds the servers.
 pub(super) struct FromServers {
@@ -45,6 +46,12 @@ impl ServerEvents for FromServers {
     fn notification(&self, server: &ServerId, notification: Notification) {
         if let Some(edge) = self.edge.upgrade() {
             edge.told_by(server, &notification);
+        }
+    }
+
+    fn ready(&self, server: &ServerId, upstream: &Arc<Upstream>) {
+        if let Some(edge) = self.edge.upgrade() {
+            edge.ready(server, upstream);
         }
     }
 
@@ -125,7 +132,7 @@ impl Edge {
         uri.is_some_and(|uri| {
             self.subscriptions()
                 .iter()
-                .any(|(subscribed, of)| of == server && is_at_or_below(&uri, subscribed))
+                .any(|(subscribed, at)| at.server == *server && is_at_or_below(&uri, subscribed))
         })
     }
 
@@ -140,15 +147,27 @@ impl Edge {
         }
     }
 
-    /// A server ended by itself. What it offered is not there until it is needed again, and it has forgotten its
-    /// subscriptions.
+    /// A server of the session's own is there, perhaps again. What the session had subscribed to is still decided, so
+    /// that it is only told.
+    fn ready(&self, server: &ServerId, upstream: &Arc<Upstream>) {
+        let uris: Vec<String> = {
+            let subscriptions = self.subscriptions();
+            let made = subscriptions.iter().filter(|(_, at)| at.made && at.server == *server);
+            made.map(|(uri, _)| uri.clone()).collect()
+        };
+        if !uris.is_empty() && self.not_stopped().is_ok() {
+            let upstream = Arc::clone(upstream);
+            tokio::spawn(async move { subscribe_again(&upstream, &uris).await });
+        }
+    }
+
+    /// A server ended by itself. What it offered is not there until it is needed again.
     fn ended(&self, server: &ServerId, reason: &CloseReason) {
         tracing::info!(%server, %reason, "a tool server of the session ended");
         let own = self.settings.servers.get(server).is_some_and(|member| member.owner() == Owner::Session);
         if !own || self.relayed.is_some() {
             return;
         }
-        self.subscriptions().retain(|_, of| of != server);
         for kind in [Kind::Tools, Kind::Resources, Kind::Prompts] {
             self.catalogue.forget(server, kind);
             self.tell_list_changed(server, kind);

@@ -14,6 +14,13 @@ use crate::upstream::{REQUEST_TIMEOUT, empty_object};
 /// Subscriptions of one session at a time.
 const MOST_SUBSCRIPTIONS: usize = 1024;
 
+/// A subscription of the session's.
+pub(super) struct Subscription {
+    pub(super) server: ServerId,
+    /// Whether the server took it; until then it is being decided.
+    pub(super) made: bool,
+}
+
 impl Edge {
     pub(super) async fn read_resource(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
@@ -44,10 +51,17 @@ impl Edge {
                 let text = format!("this session has {MOST_SUBSCRIPTIONS} subscriptions; end some first");
                 return Err(crate::registry::chio_error(ErrorCode::KernelBusy, Some(&text), None));
             }
-            subscriptions.insert(uri.clone(), member.id().clone()).is_none()
+            let new = !subscriptions.contains_key(&uri);
+            let server = member.id().clone();
+            subscriptions.entry(uri.clone()).or_insert(Subscription { server, made: false });
+            new
         };
         let answer = self.govern_method(request, member, target, &arguments, meta).await;
-        if answer.is_err() && new {
+        if answer.is_ok() {
+            if let Some(subscription) = self.subscriptions().get_mut(&uri) {
+                subscription.made = true;
+            }
+        } else if new {
             self.subscriptions().remove(&uri);
         }
         answer
@@ -57,7 +71,7 @@ impl Edge {
     pub(super) async fn unsubscribe(&self, request: &Incoming) -> Result<Json, ErrorObject> {
         let params = Params::of(request)?;
         let uri = params.string("uri")?;
-        let subscribed = self.subscriptions().get(&uri).cloned();
+        let subscribed = self.subscribed_at(&uri);
         // There is nothing to end, so no server needs to hear of it.
         let Some(member) = subscribed.and_then(|id| self.settings.servers.get(&id)) else {
             return Ok(empty_object());
@@ -81,7 +95,7 @@ impl Edge {
 
     /// The server that the session has a subscription to this URI at.
     pub(super) fn subscribed_at(&self, uri: &str) -> Option<ServerId> {
-        self.subscriptions().get(uri).cloned()
+        self.subscriptions().get(uri).map(|subscription| subscription.server.clone())
     }
 }
 

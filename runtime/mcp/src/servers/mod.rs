@@ -40,7 +40,7 @@ use record::Record;
 use shared::SharedServer;
 use slot::{Slot, Surroundings};
 
-pub(crate) use subscriptions::{Subscriber, is_at_or_below};
+pub(crate) use subscriptions::{Subscriber, is_at_or_below, subscribe_again};
 
 pub use record::{Failure, ServerStatus};
 pub use session::{Introduction, Member, ServerEvents, SessionServers};

@@ -36,6 +36,11 @@ pub trait ServerEvents: Send + Sync + 'static {
     /// Takes a notification, in order. Must not block. Of a shared server only what is this session's.
     fn notification(&self, server: &ServerId, notification: Notification);
 
+    /// A server of the session's own was started and is ready; nobody has it yet. Must not block.
+    fn ready(&self, server: &ServerId, upstream: &Arc<Upstream>) {
+        let _ = (server, upstream);
+    }
+
     /// The server ended by itself; it is started again when it is next needed. Must not block.
     fn ended(&self, server: &ServerId, reason: &CloseReason);
 }
@@ -297,6 +302,12 @@ impl Host for OwnServer {
 
     fn listener(self: Arc<Self>) -> Arc<dyn UpstreamEvents> {
         self
+    }
+
+    fn ready(&self, upstream: &Arc<Upstream>) {
+        if let Some(events) = self.client.events() {
+            events.ready(&self.id, upstream);
+        }
     }
 
     fn ended(&self, reason: &CloseReason) {
