@@ -86,6 +86,9 @@ pub struct Limits {
     pub reading_bytes: usize,
     /// How long a client may take to send the head of a request, and again to send its body.
     pub read_timeout: Duration,
+    /// How long a client may leave its connection full without reading from it. Then the connection ends; what was not
+    /// delivered stays for a client that resumes.
+    pub write_timeout: Duration,
     /// How long a session may be without a stream, a call and a request before it ends.
     pub idle: Duration,
     /// How long calls in flight may take once their session drains, or the edge stops.
@@ -112,6 +115,7 @@ impl Default for Limits {
             body_bytes: 4 * 1024 * 1024,
             reading_bytes: 256 * 1024 * 1024,
             read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             idle: Duration::from_secs(900),
             drain_grace: Duration::from_secs(5),
             sessions_per_minute: 1200,

@@ -1,6 +1,7 @@
 //! The listener, its connections, and the end of both.
 
 mod addresses;
+mod patience;
 mod unread;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use crate::host::Host;
 use crate::router::{Edge, Peer, Routes};
 
 use addresses::Addresses;
+use patience::Patient;
 
 /// The head of a request, and what waits to be written to a connection, at most.
 const CONNECTION_BUFFER: usize = 64 * 1024;
@@ -128,7 +130,7 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.read_timeout)
         .max_buf_size(CONNECTION_BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.write_timeout)), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -304,6 +304,30 @@ async fn a_reader_that_does_not_read_blocks_nobody() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_loses_its_connection_and_nothing_else() {
+    let limits = Limits { write_timeout: Duration::from_secs(2), ..Limits::default() };
+    let house = House::open(EdgeConfig { limits, ..config() }).await;
+    let session = house.session().await;
+    // More than the buffers of two sockets hold.
+    let bytes = 16 * 1024 * 1024;
+    let mut stream = house.call(&session, 1, "gate", json!({"bytes": bytes})).await;
+    let seen = stream.event().await.expect("the priming event").id.unwrap();
+    house.script.gate.notify_one();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let sessions = house.admin("GET", "/admin/sessions").await.json().await;
+        if sessions["activeSessions"][0]["openStreams"] == 0 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the connection is there for ever: {sessions}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let messages = house.get(&session, Some(&seen)).await.messages().await;
+    assert_eq!((messages.len(), text(&messages[0]).len()), (1, "opened".len() + bytes));
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_buffer_full_of_unread_answers_refuses_new_requests_and_loses_nothing() {
     let limits = Limits { buffered_bytes: 1024 * 1024, ..Limits::default() };
     let house = House::open(EdgeConfig { limits, answer_delay: Duration::ZERO, ..config() }).await;

@@ -287,7 +287,7 @@ impl Actor {
                 }
                 "slow but done".to_owned()
             }
-            // Tells first, then waits for the gate.
+            // Tells first, then waits for the gate, and answers so many bytes.
             "gate" => {
                 for at in 0..arguments["tell"].as_u64().unwrap_or(0) {
                     tell(at, 0);
@@ -296,7 +296,8 @@ impl Actor {
                     () = self.script.gate.notified() => {}
                     () = request.cancelled.fired() => {}
                 }
-                "opened".to_owned()
+                let bytes = arguments["bytes"].as_u64().unwrap_or_default();
+                "opened".to_owned() + &"x".repeat(usize::try_from(bytes).unwrap())
             }
             "flood" => {
                 for at in 0..arguments["count"].as_u64().unwrap() {
