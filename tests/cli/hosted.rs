@@ -88,3 +88,20 @@ fn a_configuration_with_two_servers_of_one_name_is_refused_with_its_place() {
     let told = program.run(["mcp", "serve-http", "--config", &config]).expect(1).err;
     assert!(told.contains("chio.yaml:3") && told.contains("name of another"), "{told}");
 }
+
+#[cfg(unix)]
+#[test]
+fn an_edge_that_may_not_open_enough_files_says_so_and_serves_fewer_connections() {
+    let chio = env!("CARGO_BIN_EXE_chio");
+    let script = format!("ulimit -n 400 && exec '{chio}' mcp serve-http --listen 127.0.0.1:0");
+    let told = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .env("CHIO_HOME", Program::new().home())
+        .output()
+        .expect("a shell");
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        told.contains("400 open files, so 100 connections are served at a time instead of 10000"),
+        "{told}"
+    );
+}

@@ -3,6 +3,7 @@
 mod answers;
 mod callers;
 mod host;
+mod open_files;
 mod serve_http;
 mod servers;
 

@@ -20,6 +20,7 @@ use url::Url;
 use super::answers;
 use super::callers::{self, Callers};
 use super::host::EdgeHost;
+use super::open_files;
 use super::servers;
 use crate::cli::configuration;
 use crate::cli::failure::{Answer, Failure, OrFail};
@@ -86,11 +87,12 @@ struct Ready<'a> {
 impl ServeHttp {
     pub(crate) async fn run(self, home: &Home) -> Result<Answer, Failure> {
         let policy = policy::effective(home, self.policy.as_deref())?;
-        let config = match &self.config {
+        let mut config = match &self.config {
             Some(path) => configuration::read_file(path)?
                 .ok_or_else(|| Failure::new(format_args!("the file {} does not exist", path.display())))?,
             None => configuration::read(home)?.unwrap_or_default(),
         };
+        config.mcp.limits.connections = open_files::connections(&config.mcp.limits);
         let servers = self.servers(&config)?;
         let names: Vec<String> = servers.iter().map(|server| server.id.to_string()).collect();
         let stop = shutdown::requested()?;
