@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chio_config::{McpConfig, McpLimits};
+use chio_config::{McpConfig, McpLimits, Secret};
 use chio_mcp_edge::auth::Authentication;
 use chio_mcp_edge::{EdgeConfig, Limits};
 use url::Url;
@@ -14,10 +14,10 @@ use crate::cli::failure::{Failure, OrFail};
 pub(super) fn settings(
     config: &McpConfig,
     public: Url,
-    admin: Option<&str>,
+    admin: Option<&Secret>,
     auth: &Authentication,
 ) -> Result<EdgeConfig, Failure> {
-    let admin = admin.or(config.admin_token.as_deref());
+    let admin = admin.or(config.admin_token.as_ref()).map(Secret::reveal);
     if let Some(token) = admin {
         auth.check_admin_token(token)
             .doing("reading the admin token")

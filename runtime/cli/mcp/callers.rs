@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chio_config::McpAuth;
+use chio_config::{McpAuth, Secret};
 use chio_kernel::SystemClock;
 use chio_mcp_edge::auth::{Approval, AuthConfig, JwksSource, JwtConfig, Method, OauthConfig};
 use clap::Args;
@@ -21,7 +21,7 @@ use crate::cli::keys::{self, Role};
 pub(crate) struct Callers {
     /// Serve only callers with this bearer token, of at least 16 characters
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["oauth", "jwt_issuer"])]
-    auth_token: Option<String>,
+    auth_token: Option<Secret>,
     /// Serve callers that log in at the built-in authorization server
     #[arg(long, conflicts_with = "jwt_issuer")]
     oauth: bool,
@@ -43,7 +43,7 @@ impl Callers {
     /// What was chosen: an option wins over the file, and the file may choose one way only.
     pub(super) fn method(&self, file: &McpAuth, home: &Home) -> Result<Method, Failure> {
         if let Some(token) = &self.auth_token {
-            return Ok(Method::Static { token: Zeroizing::new(token.clone()) });
+            return Ok(fixed(token));
         }
         if self.oauth {
             return oauth(self.oauth_auto_approve, home);
@@ -58,7 +58,7 @@ impl Callers {
         }
         match (&file.token, &file.jwt, &file.oauth) {
             (None, None, None) => Ok(Method::None),
-            (Some(token), None, None) => Ok(Method::Static { token: Zeroizing::new(token.clone()) }),
+            (Some(token), None, None) => Ok(fixed(token)),
             (None, Some(jwt), None) => {
                 let jwks = match (&jwt.jwks_url, &jwt.jwks_file) {
                     (Some(url), None) => JwksSource::Url(url.clone()),
@@ -101,6 +101,10 @@ pub(super) fn described(method: &Method) -> String {
             Approval::Code { .. } => "whoever logs in with the code below".to_owned(),
         },
     }
+}
+
+fn fixed(token: &Secret) -> Method {
+    Method::Static { token: Zeroizing::new(token.reveal().to_owned()) }
 }
 
 fn source(text: &str) -> JwksSource {

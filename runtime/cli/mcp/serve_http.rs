@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chio_config::ChioConfig;
+use chio_config::{ChioConfig, Secret};
 use chio_mcp::servers::{Fleet, FleetLimits};
 use chio_mcp_edge::auth::{AuthError, Authentication, Method};
 use chio_spec::versions;
@@ -50,7 +50,7 @@ pub(crate) struct ServeHttp {
     callers: Callers,
     /// Token of the admin endpoints below /admin; without it there is only /admin/health
     #[arg(long, value_name = "TOKEN")]
-    admin_token: Option<String>,
+    admin_token: Option<Secret>,
     /// URL at which clients reach the edge, without /mcp [default: the address it listens on]
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
@@ -113,7 +113,7 @@ impl ServeHttp {
         let counter_offer = self.counter_offer || config.mcp.counter_offer;
         let in_flight = usize::try_from(config.mcp.limits.requests_in_flight).unwrap_or(usize::MAX);
         let host = Arc::new(EdgeHost::new(&node, Arc::clone(&fleet), SURFACE, counter_offer, in_flight));
-        let edge = answers::settings(&config.mcp, public.clone(), self.admin_token.as_deref(), &auth)?;
+        let edge = answers::settings(&config.mcp, public.clone(), self.admin_token.as_ref(), &auth)?;
 
         banner::print(&node, home);
         eprintln!("servers {}", names.join(", "));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use chio_config::{ServerConfig, ServerOwner};
+use chio_config::{Secret, ServerConfig, ServerOwner};
 use chio_mcp::http::HttpEndpoint;
 use chio_mcp::servers::{Launch, Owner, ServerSettings};
 use url::Url;
@@ -38,7 +38,8 @@ pub(super) fn of_config(server: &ServerConfig) -> Result<ServerSettings, Failure
     let launch = match &server.url {
         Some(text) => {
             let url = text.parse().doing(format_args!("reading the URL {text:?} of the server {id}"))?;
-            let headers: Vec<(String, String)> = server.headers.clone().into_iter().collect();
+            let text = |(name, value): (&String, &Secret)| (name.clone(), value.reveal().to_owned());
+            let headers: Vec<(String, String)> = server.headers.iter().map(text).collect();
             let endpoint = HttpEndpoint::new(url, &headers);
             Launch::Http(endpoint.doing(format_args!("reading the server {id}"))?)
         }
@@ -46,7 +47,7 @@ pub(super) fn of_config(server: &ServerConfig) -> Result<ServerSettings, Failure
             let words: Vec<OsString> = server.command.iter().map(OsString::from).collect();
             let mut command = wrap::command(&words)?;
             for (name, value) in &server.env {
-                command = command.with_env(name, value);
+                command = command.with_env(name, value.reveal());
             }
             if let Some(folder) = &server.cwd {
                 command = command.with_directory(folder);

@@ -25,6 +25,7 @@ mod located;
 mod mcp_config;
 mod policy_file;
 mod process_config;
+mod secret;
 mod values;
 mod yaml;
 
@@ -39,3 +40,4 @@ pub use policy_file::{
     ResourceGrantRule, ResourceOperation, ToolAccess, ToolGrantRule, ToolOperation,
 };
 pub use process_config::{ChioConfig, LogFormat, LogLevel, Logging};
+pub use secret::Secret;

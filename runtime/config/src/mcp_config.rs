@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values;
+use crate::{Secret, values};
 
 /// One MCP server: a command that speaks MCP on its standard input and output, or the URL of one that speaks
 /// streamable HTTP.
@@ -21,7 +21,7 @@ pub struct ServerConfig {
     pub command: Vec<String>,
     /// Environment variables that are set for the command beside those of this process.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Secret>,
     /// Folder that the command runs in. When absent, the one of this process.
     #[serde(default, deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -33,7 +33,7 @@ pub struct ServerConfig {
     /// HTTP headers that every request to the URL carries, for example a token of our own. A caller's credentials are
     /// never passed on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
     /// Who owns a running server.
     #[serde(default)]
     pub owner: ServerOwner,
@@ -76,7 +76,7 @@ pub struct McpConfig {
     /// Token of the admin endpoints. Without it there are none but the health check.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 16))]
-    pub admin_token: Option<String>,
+    pub admin_token: Option<Secret>,
     /// Who may call.
     pub auth: McpAuth,
     /// What the edge keeps and accepts at most.
@@ -92,7 +92,7 @@ pub struct McpAuth {
     /// One static bearer token for all callers.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 16))]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
     /// Tokens of an external authorization server.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "McpJwt")]

@@ -59,3 +59,22 @@ fn refusals_name_the_place_and_keep_secrets() {
         assert!(!message.contains("s3cr3t"), "{message}");
     }
 }
+
+#[test]
+fn secrets_never_show_when_the_configuration_is_printed() {
+    let text = "
+servers:
+  - {id: a, url: 'https://mcp.example.com', headers: {Authorization: 'Bearer ${SECRET}-1'}}
+  - {id: b, command: [serve], env: {API_KEY: '${SECRET}-2'}}
+mcp:
+  admin_token: 0123456789-${SECRET}-3
+  auth: {token: '0123456789-${SECRET}-4'}
+";
+    let text = text.replace("${SECRET}", "s3cr3t");
+    let config = parse(&text).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    assert!(shown.contains("Authorization") && shown.contains("API_KEY"), "{shown}");
+    assert_eq!(config.servers[0].value.headers["Authorization"].reveal(), "Bearer s3cr3t-1");
+    assert_eq!(config.mcp.auth.token.unwrap().reveal(), "0123456789-s3cr3t-4");
+}

@@ -22,6 +22,7 @@ mod supervise;
 mod tree;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
 /// What to run, and with which differences from our own environment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerCommand {
     program: OsString,
     arguments: Vec<OsString>,
@@ -138,6 +139,21 @@ impl ServerCommand {
     fn not_started(&self, source: std::io::Error) -> McpError {
         let command = self.program.to_string_lossy().into_owned();
         McpError::NotStarted { command, source: Arc::new(source) }
+    }
+}
+
+impl fmt::Debug for ServerCommand {
+    /// Without the values of the environment, which are where servers are told their secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.iter().map(|(name, _)| name).collect();
+        formatter
+            .debug_struct("ServerCommand")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("environment", &names)
+            .field("directory", &self.directory)
+            .field("supervisor", &self.supervisor)
+            .finish()
     }
 }
 
@@ -250,5 +266,19 @@ fn exit(status: ExitStatus) -> Exit {
         Some(NOT_FOUND | NOT_EXECUTABLE) => Exit::NeverRan,
         Some(code) => Exit::Status(code),
         None => Exit::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::ServerCommand;
+
+    #[test]
+    fn what_a_server_is_told_in_its_environment_never_shows_when_it_is_printed() {
+        let command = ServerCommand::new("server", ["--root"]).with_env("API_KEY", "s3cr3t");
+        let shown = format!("{command:?}");
+        assert!(shown.contains("API_KEY") && !shown.contains("s3cr3t"), "{shown}");
     }
 }

@@ -20,7 +20,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const MOST_PARAMETERS: usize = 64;
 
 /// Parameters, each once. An empty one counts as absent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {

@@ -45,7 +45,6 @@ pub(super) struct Approved {
 }
 
 /// The tokens that a redeemed code or refresh token leads to.
-#[derive(Debug)]
 pub(super) struct Granted {
     /// Their family.
     pub(super) family: FamilyId,
