@@ -72,6 +72,8 @@ fn every_decision_and_every_optional_member_is_signed_and_read_back() {
         assert!(report.valid(), "{verdict}: {:?}", report.reasons);
         assert_eq!(report.decision.as_deref(), Some(verdict));
         let view = receipt.view().unwrap();
+        let read = Signed::<Receipt>::from_text(receipt.text().to_owned()).unwrap();
+        assert_eq!(read.view().unwrap(), view, "whoever signed it sees what others read");
         assert_eq!(view.evidence.len(), 2);
         let metadata: ReceiptMetadata = view.metadata.as_ref().unwrap().parse().unwrap();
         assert_eq!(metadata.request.unwrap().id, "req-1");

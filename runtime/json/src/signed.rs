@@ -52,6 +52,17 @@ impl<T> Signed<T> {
         RawValue::from_string(text).map(Self::new).map_err(|error| JsonError::from_reading(&error))
     }
 
+    /// Keeps the text that `object` was just written as, so that nobody has to read it again.
+    ///
+    /// # Errors
+    /// [`JsonError::Syntax`] when the text is not one JSON value.
+    pub fn written(text: String, object: T) -> Result<Self, JsonError> {
+        let signed = Self::from_text(text)?;
+        // Nobody else has it yet, so its view is not set.
+        let _ = signed.0.view.set(Ok(object));
+        Ok(signed)
+    }
+
     /// The text as it was received.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -61,7 +61,8 @@ impl ReceiptDraft {
         if self.metadata != ReceiptMetadata::new() {
             receipt = receipt.with_metadata(Json::of(&self.metadata)?);
         }
-        let (text, _) = seal(&receipt, kernel)?;
-        Signed::from_text(text)
+        let (text, signature) = seal(&receipt, kernel)?;
+        receipt.signature = signature;
+        Signed::written(text, receipt)
     }
 }
