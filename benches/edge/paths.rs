@@ -11,6 +11,8 @@ use crate::peers::Peers;
 use crate::program::{Program, free_address};
 use crate::session::Session;
 
+const PRESET: &str = include_str!("../../runtime/policy/presets/safe.yaml");
+
 /// What callers show to the edge, and to the gateway that can ask for it.
 const TOKEN: &str = "a-token-for-the-benchmark";
 
@@ -72,8 +74,15 @@ pub(crate) fn direct(binary: PathBuf, folder: &Path) -> (Route, Upstream) {
 pub(crate) fn edges(upstream: &Upstream, folder: &Path) -> Vec<Route> {
     let url = upstream.url();
     let stdio = [&["--"], upstream.stdio().as_slice()].concat();
+    // The preset, and the operator's word that `echo` changes nothing, which saves one of the two commits of a call.
+    let policy = folder.join("read-only.yaml");
+    let vouched = "kernel:\n  read_only_tools: [{server: '*', tool: echo}]\n";
+    fs::write(&policy, PRESET.replacen("kernel:\n", vouched, 1)).expect("a policy");
+    let policy = policy.to_str().expect("a path in UTF-8");
+    let reading = [&["--policy", policy], stdio.as_slice()].concat();
     vec![
         edge("chio → stdio", "chio-stdio", &stdio, folder),
+        edge("chio → stdio, read-only", "chio-reading", &reading, folder),
         edge("chio → HTTP", "chio-http", &["--upstream", &url], folder),
     ]
 }

@@ -51,6 +51,11 @@ impl Request for Admission {
         Ok(AdmissionOutcome::Admitted(Ticket { intent, charges }))
     }
 
+    /// A tool that changes nothing, called without a budget: only a token that is new is written down.
+    fn only_looks(&self) -> bool {
+        self.intent.is_none() && self.charges.is_empty() && self.nonce.is_none()
+    }
+
     fn bytes(&self) -> usize {
         let tokens = self.ancestors.iter().map(|token| token.text.len()).sum::<usize>();
         tokens + self.token.text.len() + self.intent.as_ref().map_or(0, String::len)

@@ -72,6 +72,12 @@ pub(super) trait Request: Send + 'static {
     /// Does the work inside the transaction.
     fn apply(self, batch: &mut Batch<'_>) -> Result<Self::Answer, Fault>;
 
+    /// Whether the work most likely changes nothing. Such work is done first, and answered without waiting for the
+    /// others' commit where it changed nothing indeed.
+    fn only_looks(&self) -> bool {
+        false
+    }
+
     /// Roughly how much memory it holds while it waits.
     fn bytes(&self) -> usize;
 

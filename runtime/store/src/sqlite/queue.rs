@@ -21,6 +21,8 @@ pub(super) type Queued = Box<dyn Job>;
 /// A request of any kind, with whoever waits for its answer.
 pub(super) trait Job: Send {
     fn bytes(&self) -> usize;
+    /// Whether the work most likely changes nothing; see [`Request::only_looks`].
+    fn only_looks(&self) -> bool;
     /// Does the work. An error ends the transaction.
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError>;
     /// Answers: with the result of the work, or with the reason why the transaction failed.
@@ -30,8 +32,18 @@ pub(super) trait Job: Send {
 struct Pending<R: Request> {
     request: Option<R>,
     answer: Option<Result<R::Answer, StoreError>>,
-    reply: oneshot::Sender<Result<R::Answer, StoreError>>,
+    /// `None` once it was used.
+    reply: Option<oneshot::Sender<Result<R::Answer, StoreError>>>,
     weight: Weight,
+}
+
+impl<R: Request> Pending<R> {
+    fn reply(&mut self, answer: Result<R::Answer, StoreError>) {
+        if let Some(reply) = self.reply.take() {
+            // A caller that is gone has cancelled; what was committed stays.
+            drop(reply.send(answer));
+        }
+    }
 }
 
 impl<R: Request> Job for Pending<R> {
@@ -39,26 +51,35 @@ impl<R: Request> Job for Pending<R> {
         self.weight.bytes
     }
 
+    fn only_looks(&self) -> bool {
+        self.request.as_ref().is_some_and(Request::only_looks)
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
-        if let Some(request) = self.request.take() {
-            self.answer = Some(match request.apply(batch) {
-                Ok(answer) => Ok(answer),
-                Err(Fault::Request(error)) => Err(error),
-                Err(Fault::Transaction(error)) => return Err(error),
-            });
+        let Some(request) = self.request.take() else { return Ok(()) };
+        let only_looks = request.only_looks();
+        let answer = match request.apply(batch) {
+            Ok(answer) => Ok(answer),
+            Err(Fault::Request(error)) => Err(error),
+            Err(Fault::Transaction(error)) => return Err(error),
+        };
+        if only_looks && !batch.changes.dirty {
+            // It has seen nothing but what is durable, and changed nothing: there is no commit to wait for.
+            self.reply(answer);
+        } else {
+            self.answer = Some(answer);
         }
         Ok(())
     }
 
-    fn answer(self: Box<Self>, failure: Option<&StoreError>) {
-        let answer = match (failure, self.answer) {
+    fn answer(mut self: Box<Self>, failure: Option<&StoreError>) {
+        let answer = match (failure, self.answer.take()) {
             (Some(failure), _) => Err(failure.clone()),
             (None, Some(answer)) => answer,
-            // Unreachable: a transaction that succeeded applied every request.
+            // Answered already; a transaction that succeeded applied every request.
             (None, None) => Err(StoreError::Poisoned { reason: "a request was skipped".to_owned() }),
         };
-        // A caller that is gone has cancelled; what was committed stays.
-        drop(self.reply.send(answer));
+        self.reply(answer);
     }
 }
 
@@ -122,7 +143,7 @@ impl Queue {
     fn pend<R: Request>(&self, request: R) -> (Queued, oneshot::Receiver<Result<R::Answer, StoreError>>) {
         let (reply, answer) = oneshot::channel();
         let weight = Weight::new(request.bytes(), &self.waiting);
-        (Box::new(Pending { request: Some(request), answer: None, reply, weight }), answer)
+        (Box::new(Pending { request: Some(request), answer: None, reply: Some(reply), weight }), answer)
     }
 
     fn closed(&self) -> StoreError {

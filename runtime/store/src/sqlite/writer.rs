@@ -148,6 +148,8 @@ impl Writer {
             state,
             changes: Changes::default(),
         };
+        // All of them arrived at once, so any order is right.
+        batch.sort_by_key(|queued| !queued.only_looks());
         for queued in batch.iter_mut() {
             queued.apply(&mut open)?;
         }
