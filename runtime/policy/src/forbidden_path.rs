@@ -82,6 +82,8 @@ impl ForbiddenPathGuard {
                     Unreadable::Nul => "contains a NUL",
                     Unreadable::Control => "contains a control character, which some readers drop",
                     Unreadable::Encoded => "is percent-encoded too often to be read",
+                    Unreadable::Roundabout => "leads through the roots of processes again and again",
+                    Unreadable::Manifold => "is long and could be read as a path in too many ways",
                 };
                 return Some(Verdict::Deny {
                     reason: "an argument is not a readable path".to_owned(),

@@ -521,6 +521,30 @@ fn large_arguments() {
     }
 }
 
+/// Each root of a process is one more reading of all that follows.
+#[test]
+fn a_path_that_leads_through_roots_of_processes_again_and_again_is_refused() {
+    let policy = preset();
+    let path = |roots: &[&str]| format!("{}/srv/notes.md", roots.concat());
+    let (whole, of_task) = ("/proc/self/root", "/proc/1/task/1/root");
+    for allowed in [&[whole, of_task][..], &[whole], &[]] {
+        assert!(!denied(&policy, &json!({ "path": path(allowed) }), None), "{allowed:?}");
+    }
+    assert!(denied(&policy, &json!({ "path": path(&[whole, of_task, whole]) }), None));
+    assert!(denied(&policy, &json!({ "path": path(&[whole].repeat(50_000)) }), None));
+}
+
+/// The readings of a long text take a multiple of its memory, which is bounded.
+#[test]
+fn a_long_text_that_could_be_too_many_paths_is_refused() {
+    let policy = preset();
+    let manifold = |padding: usize| format!("'a:b:c:d://%2525252541\u{ff0e}?\t{}'", "x".repeat(padding));
+    assert!(!denied(&policy, &json!({ "path": manifold(100) }), None));
+    assert!(denied(&policy, &json!({ "path": manifold(200_000) }), None));
+    let plain = format!("'https://example.com/%41?{}'", "x".repeat(200_000));
+    assert!(!denied(&policy, &json!({ "path": plain }), None));
+}
+
 #[test]
 fn the_operator_learns_where_and_why() {
     let policy = EffectivePolicy::parse(

@@ -100,7 +100,8 @@ fn real(path: &Path) -> PathBuf {
 
 /// The absolute forms of a path, which are what arguments are compared with.
 fn absolute_names(path: &Path) -> Vec<String> {
-    let forms = plain_forms(&path.to_string_lossy());
+    // Calls under a name that cannot be read are refused.
+    let forms = plain_forms(&path.to_string_lossy()).unwrap_or_default();
     forms.into_iter().map(|form| form.caseless).filter(|name| name.starts_with('/')).collect()
 }
 

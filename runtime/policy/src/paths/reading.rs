@@ -11,6 +11,14 @@ const MAX_ENCODINGS: usize = 5;
 /// How many prefixes that end in a colon are taken off, as in `git:HEAD:.env`.
 const MAX_SCHEMES: usize = 4;
 
+/// How often a path may lead through the root of a process (`/proc/self/root`) before it is refused.
+const MAX_ROOTS: usize = 2;
+
+/// How much text the readings of a candidate may hold together, as a multiple of its length, before it is refused. Short
+/// candidates count as this long.
+const MAX_READINGS: usize = 16;
+const SHORT: usize = 16 * 1024;
+
 /// Schemes of addresses that are not files.
 const WEB_SCHEMES: &[&str] = &["http", "https", "ws", "wss"];
 
@@ -35,11 +43,16 @@ pub(crate) enum Unreadable {
     Control,
     /// It is percent-encoded more often than anybody would by accident.
     Encoded,
+    /// It leads through roots of processes again and again.
+    Roundabout,
+    /// It is long, and so many things might be the path in it that comparing them all would take too long.
+    Manifold,
 }
 
 /// All readings of a candidate as a path, the plainest first.
 pub(crate) fn forms(text: &str, kind: Kind) -> Result<Vec<Form>, Unreadable> {
-    let mut texts = Texts { kind, found: Vec::with_capacity(1) };
+    let room = MAX_READINGS.saturating_mul(text.len().max(SHORT));
+    let mut texts = Texts { kind, found: Vec::with_capacity(1), room: Some(room) };
     let mut round = Cow::Borrowed(text);
     if text.contains('\0') && kind != Kind::Prose {
         return Err(Unreadable::Nul);
@@ -59,18 +72,21 @@ pub(crate) fn forms(text: &str, kind: Kind) -> Result<Vec<Form>, Unreadable> {
         texts.add(&decoded);
         round = Cow::Owned(decoded);
     }
+    if texts.room.is_none() {
+        return Err(Unreadable::Manifold);
+    }
     let mut forms = Vec::with_capacity(texts.found.len());
     for text in &texts.found {
-        paths(text, &mut forms);
+        paths(text, &mut forms)?;
     }
     Ok(forms)
 }
 
 /// The readings of a path that a program wrote: no scheme, no percent-encoding, no wrapping is looked for.
-pub(super) fn plain_forms(text: &str) -> Vec<Form> {
+pub(super) fn plain_forms(text: &str) -> Result<Vec<Form>, Unreadable> {
     let mut forms = Vec::new();
-    paths(text, &mut forms);
-    forms
+    paths(text, &mut forms)?;
+    Ok(forms)
 }
 
 /// What surrounds a path in prose and commands.
@@ -89,6 +105,8 @@ fn bare(text: &str) -> &str {
 struct Texts {
     kind: Kind,
     found: Vec<String>,
+    /// Bytes that may still be added; none once there was no room.
+    room: Option<usize>,
 }
 
 impl Texts {
@@ -162,7 +180,10 @@ impl Texts {
 
     fn push(&mut self, text: &str) {
         if !text.is_empty() && !self.found.iter().any(|known| known == text) {
-            self.found.push(text.to_owned());
+            self.room = self.room.and_then(|room| room.checked_sub(text.len()));
+            if self.room.is_some() {
+                self.found.push(text.to_owned());
+            }
         }
     }
 }
@@ -195,24 +216,27 @@ fn starts_with(text: &str, start: &str) -> bool {
 }
 
 /// Adds the forms of one text.
-fn paths(text: &str, forms: &mut Vec<Form>) {
+fn paths(text: &str, forms: &mut Vec<Form>) -> Result<(), Unreadable> {
     let text = if text.contains('\\') { Cow::Owned(text.replace('\\', "/")) } else { Cow::Borrowed(text) };
     let (absolute, segments) = resolve(without_device(&text));
-    add(absolute, &segments, forms);
+    add(absolute, &segments, MAX_ROOTS, forms)?;
     if let Some(segments) = without_streams_and_short_names(&segments) {
-        add(absolute, &segments.iter().map(String::as_str).collect::<Vec<_>>(), forms);
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        add(absolute, &segments, MAX_ROOTS, forms)?;
     }
+    Ok(())
 }
 
-fn add(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
+fn add(absolute: bool, segments: &[&str], roots: usize, forms: &mut Vec<Form>) -> Result<(), Unreadable> {
     push(absolute, segments, forms);
     match segments {
         ["private", rest @ ..] if absolute => push(true, rest, forms),
         ["proc", _, "root", rest @ ..] | ["proc", _, "task", _, "root", rest @ ..] if absolute => {
-            add(true, rest, forms);
+            let roots = roots.checked_sub(1).ok_or(Unreadable::Roundabout)?;
+            add(true, rest, roots, forms)?;
         }
         ["proc", _, "cwd", rest @ ..] | ["proc", _, "task", _, "cwd", rest @ ..] if absolute => {
-            add(false, rest, forms);
+            add(false, rest, roots, forms)?;
         }
         [home, rest @ ..] if !absolute => {
             let variable = ["$home", "${home}", "%userprofile%", "%homepath%", "$env:userprofile"]
@@ -225,6 +249,7 @@ fn add(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
         }
         _ => {}
     }
+    Ok(())
 }
 
 fn push(absolute: bool, segments: &[&str], forms: &mut Vec<Form>) {
