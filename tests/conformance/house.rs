@@ -63,8 +63,24 @@ impl House {
     pub(crate) fn serve(&self, address: &str, options: &[&str]) -> Served {
         let arguments =
             [&["serve", "--listen", address, "--server-id", "demo", "--json"], options, &["--demo"]].concat();
+        self.ready(&arguments, "listening")
+    }
+
+    /// Starts `chio mcp serve-http` with this configuration and waits until it listens.
+    pub(crate) fn serve_http(&self, config: &Value) -> Served {
+        std::fs::create_dir_all(self.path("home")).unwrap();
+        // JSON is YAML.
+        self.file("home/chio.yaml", &config.to_string());
+        let mut served = self.ready(&["mcp", "serve-http", "--listen", "127.0.0.1:0", "--json"], "url");
+        let url = served.address.strip_prefix("http://").unwrap();
+        served.address = url.strip_suffix("/mcp").unwrap().to_owned();
+        served
+    }
+
+    /// Starts a command and waits for the line that says, as this member, where it is to be found.
+    fn ready(&self, arguments: &[&str], member: &str) -> Served {
         let mut child = self
-            .chio(&arguments)
+            .chio(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -73,7 +89,7 @@ impl House {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).expect("a line when it is ready");
-        Served { child, address: ready["listening"].as_str().unwrap().to_owned() }
+        Served { child, address: ready[member].as_str().unwrap().to_owned() }
     }
 }
 

@@ -8,6 +8,9 @@
 #![allow(clippy::needless_pass_by_value)] // Parameters of a call are made where they are handed over.
 
 mod house;
+#[path = "../mcp/http.rs"]
+#[allow(dead_code, unreachable_pub)] // Shared with the tests of the hosted edge.
+mod http;
 mod samples;
 mod scenes;
 #[path = "../specification.rs"]

@@ -1,7 +1,7 @@
 //! What is played to the program so that everything it can say is said once.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chio_core::dpop::{DpopClaims, make};
 use chio_core::hash::hash_json;
@@ -10,6 +10,7 @@ use chio_json::{Json, canonical};
 use serde_json::{Value, json};
 
 use crate::house::{House, Served};
+use crate::http::{Request, Session};
 use crate::samples::Samples;
 use crate::wire::{Wire, request};
 
@@ -52,6 +53,7 @@ pub(crate) fn play(samples: &Samples) {
     over_pipes(&house, samples);
     printed(&house, samples);
     demonstration(samples);
+    administration(samples);
 }
 
 fn public(seed: &[u8; 32]) -> String {
@@ -352,4 +354,45 @@ fn demonstration(samples: &Samples) {
     for receipt in &receipts {
         samples.keep("Receipt", "chio receipt list --json after chio demo", receipt.get());
     }
+}
+
+/// What operators are told about a hosted edge, its sessions and its servers.
+fn administration(samples: &Samples) {
+    const TOKEN: &str = "an-admin-token-for-tests-0123456789";
+    let house = House::new();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp/fixture");
+    let served = house.serve_http(&json!({"mcp": {"admin_token": TOKEN}, "servers": [
+        {"id": "fixture", "command": ["python3", "-SB", fixture]},
+        {"id": "broken", "command": ["/no/such/program"], "owner": "shared"},
+    ]}));
+    let ask = |kind, method, path: &str| -> Value {
+        let request = Request::new(method, path).with("Authorization", &format!("Bearer {TOKEN}"));
+        let reply = request.send(&served.address);
+        assert!(matches!(reply.status(), 200..300), "{path}: {}", reply.text());
+        samples.keep(kind, format!("{method} {path}"), reply.text());
+        serde_json::from_str(&reply.text()).unwrap()
+    };
+    ask("McpAdminHealth", "GET", "/admin/health");
+    let [first, second, third] = [(), (), ()].map(|()| Session::open(&served.address, None));
+    let started = Instant::now();
+    loop {
+        first.ask(1, "tools/list", json!({}));
+        let servers = ask("McpAdminServers", "GET", "/admin/servers");
+        if servers["servers"][1]["lastFailure"].is_object() {
+            break;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "nothing is said of the broken server: {servers}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(first.delete().status(), 204);
+    let path = |session: &Session, what: &str| format!("/admin/sessions/{}/{what}", session.id);
+    ask("McpAdminSessionState", "POST", &path(&second, "drain"));
+    assert_eq!(ask("McpAdminSessionState", "POST", &path(&third, "shutdown"))["state"], "closed");
+    Session::open(&served.address, None);
+    let sessions = ask("McpAdminSessions", "GET", "/admin/sessions");
+    assert!(sessions["activeCount"].as_u64() >= Some(1), "{sessions}");
+    assert!(sessions["terminalCount"].as_u64() >= Some(2), "{sessions}");
 }

@@ -1041,6 +1041,189 @@ ManifestSchema: TypeAlias = Literal[
     "chio.manifest.v1",
 ]
 
+#: How a caller was authenticated.
+McpAdminAuthKind: TypeAlias = Literal[
+    "anonymous",
+    "static_bearer",
+    "o_auth_bearer",
+    "local",
+]
+
+
+class McpAdminAuthContext(TypedDict):
+    """Who opened a session."""
+
+    #: The client that the token was issued to.
+    clientId: NotRequired[str]
+    #: Issuer of the token.
+    issuer: NotRequired[str]
+    #: How the caller was authenticated.
+    kind: McpAdminAuthKind
+    #: The caller's stable name.
+    principal: str
+    #: Scopes of the token that opened the session.
+    scopes: NotRequired[list[str]]
+    #: Subject of the token.
+    subject: NotRequired[str]
+
+
+#: Where a session is in its life. The first two serve requests, the last three are over.
+McpSessionState: TypeAlias = Literal[
+    "initializing",
+    "ready",
+    "draining",
+    "deleted",
+    "expired",
+    "closed",
+]
+
+
+class McpAdminEndedLifecycle(TypedDict):
+    """The life of a session that is over. Times are milliseconds since 1970."""
+
+    #: When it was opened.
+    createdAt: int
+    #: When it ended.
+    endedAt: int
+    #: How it ended.
+    state: McpSessionState
+
+
+class McpAdminEndedSession(TypedDict):
+    """A session that is over."""
+
+    #: Who opened it.
+    authContext: McpAdminAuthContext
+    #: Its life.
+    lifecycle: McpAdminEndedLifecycle
+    #: Its id.
+    sessionId: str
+
+
+class McpAdminFailure(TypedDict):
+    """The last failure of a server."""
+
+    #: When, in milliseconds since 1970.
+    at: int
+    #: What happened.
+    reason: str
+
+
+class McpAdminHealth(TypedDict):
+    """Answer of `GET /admin/health`: that the edge answers at all is what it says."""
+
+    #: Always `ok`.
+    status: str
+    #: Version of the program.
+    version: str
+
+
+class McpAdminReconnect(TypedDict):
+    """How a client may come back to a session."""
+
+    #: `replay_window`: by `Last-Event-ID`, within the window of retained events.
+    mode: str
+    #: Whether the same credentials are needed.
+    requiresAuthContinuity: bool
+    #: Whether the session serves requests.
+    resumable: bool
+    #: The states from which no client comes back.
+    terminalStates: list[McpSessionState]
+
+
+class McpAdminLifecycle(TypedDict):
+    """The life of a session that is not over. Times are milliseconds since 1970."""
+
+    #: When it was opened.
+    createdAt: int
+    #: When its drain ends, if it drains.
+    drainDeadlineAt: int | None
+    #: When it ends if nobody uses it; null while a stream is open or a call in flight.
+    idleExpiresAt: int | None
+    #: When its client last showed that it is there.
+    lastSeenAt: int
+    #: The protocol version, once it is initialized.
+    protocolVersion: str | None
+    #: How a client may come back.
+    reconnect: McpAdminReconnect
+    #: Where it is in its life.
+    state: McpSessionState
+
+
+#: Whose a running server is.
+McpServerOwner: TypeAlias = Literal[
+    "session",
+    "shared",
+]
+
+
+class McpAdminServer(TypedDict):
+    """A server behind the edge."""
+
+    #: Its name in grants and receipts.
+    id: str
+    #: Why it ended or did not start the last time that happened.
+    lastFailure: McpAdminFailure | None
+    #: Whose a running copy is.
+    owner: McpServerOwner
+    #: How often it was started again after a failure.
+    restarts: int
+    #: Milliseconds for which it is left alone after its last failure.
+    retryInMillis: int | None
+    #: Copies that run now.
+    running: int
+    #: Notifications of a shared server that said not whom they concern, and so reached nobody.
+    unattributedNotifications: int
+
+
+class McpAdminServers(TypedDict):
+    """Answer of `GET /admin/servers`."""
+
+    #: The servers in the order of the configuration.
+    servers: list[McpAdminServer]
+
+
+class McpAdminSession(TypedDict):
+    """A session that is not over."""
+
+    #: Who opened it.
+    authContext: McpAdminAuthContext
+    #: Bytes that wait for its client.
+    bufferedBytes: int
+    #: Messages that its client could not be told.
+    droppedMessages: int
+    #: Requests in flight.
+    inFlight: int
+    #: Its life.
+    lifecycle: McpAdminLifecycle
+    #: Connections that read an event stream.
+    openStreams: int
+    #: Its id.
+    sessionId: str
+
+
+class McpAdminSessionState(TypedDict):
+    """Answer of `POST /admin/sessions/{id}/drain` and of `POST /admin/sessions/{id}/shutdown`."""
+
+    #: Id of the session.
+    sessionId: str
+    #: The state it is in now.
+    state: McpSessionState
+
+
+class McpAdminSessions(TypedDict):
+    """Answer of `GET /admin/sessions`: the newest sessions first, as many as asked for."""
+
+    #: Sessions that are not over.
+    activeCount: int
+    #: The newest of them.
+    activeSessions: list[McpAdminSession]
+    #: Sessions that are over and remembered.
+    terminalCount: int
+    #: Those that ended last.
+    terminalSessions: list[McpAdminEndedSession]
+
+
 #: What was decided about a call.
 McpDecision: TypeAlias = Literal[
     "allow",

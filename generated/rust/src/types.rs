@@ -2,6 +2,7 @@
 
 //! The types of the wire, one module for each folder of schemas.
 
+mod admin;
 mod agent;
 mod capability;
 mod common;
@@ -12,6 +13,7 @@ mod manifest;
 mod receipt;
 mod result;
 
+pub use admin::*;
 pub use agent::*;
 pub use capability::*;
 pub use common::*;

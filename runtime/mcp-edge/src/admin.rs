@@ -16,9 +16,12 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chio_core::hash::sha256;
+use chio_json::wire::safe_integer;
 use chio_mcp::servers::{Owner, ServerStatus};
-use chio_spec::ErrorCode;
-use serde_json::{Value, json};
+use chio_spec::{
+    ErrorCode, McpAdminFailure, McpAdminHealth, McpAdminServer, McpAdminServers, McpServerOwner,
+};
+use serde::Serialize;
 
 use crate::refusal::{Refusal, json_response};
 use crate::router::{Edge, Peer, method_not_allowed};
@@ -40,12 +43,12 @@ pub(crate) fn routes(edge: &Arc<Edge>) -> Router<Arc<Edge>> {
 }
 
 async fn health() -> Response {
-    json_body(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+    json_body(StatusCode::OK, &McpAdminHealth::new("ok", env!("CARGO_PKG_VERSION")))
 }
 
 async fn servers(State(edge): State<Arc<Edge>>) -> Response {
-    let servers: Vec<_> = edge.host.servers().iter().map(server).collect();
-    json_body(&json!({"servers": servers}))
+    let servers = edge.host.servers().iter().map(server).collect();
+    json_body(StatusCode::OK, &McpAdminServers::new(servers))
 }
 
 async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
@@ -56,20 +59,20 @@ async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
-fn server(server: &ServerStatus) -> Value {
+fn server(server: &ServerStatus) -> McpAdminServer {
     let failure = server.last_failure.as_ref();
-    json!({
-        "id": server.id.to_string(),
-        "owner": match server.owner {
-            Owner::Session => "session",
-            Owner::Shared => "shared",
+    McpAdminServer::new(
+        server.id.as_str(),
+        failure.map(|failure| McpAdminFailure::new(millis(failure.at), failure.reason.as_str())),
+        match server.owner {
+            Owner::Session => McpServerOwner::Session,
+            Owner::Shared => McpServerOwner::Shared,
         },
-        "running": server.running,
-        "restarts": server.restarts,
-        "unattributedNotifications": server.unattributed,
-        "lastFailure": failure.map(|failure| json!({"at": millis(failure.at), "reason": failure.reason})),
-        "retryInMillis": server.retry_in.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
-    })
+        safe(server.restarts),
+        server.retry_in.map(|pause| safe(pause.as_millis())),
+        safe(server.running),
+        safe(server.unattributed),
+    )
 }
 
 async fn get_only() -> Response {
@@ -108,10 +111,17 @@ fn presents(headers: &HeaderMap, token: &str) -> bool {
 
 /// Milliseconds since 1970.
 fn millis(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    safe(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
 }
 
-fn json_body(value: &Value) -> Response {
-    json_response(StatusCode::OK, value.to_string().into())
+/// A number, or the largest that JSON carries exactly.
+fn safe(number: impl TryInto<u64>) -> u64 {
+    number.try_into().unwrap_or(u64::MAX).min(safe_integer::MAX)
+}
+
+fn json_body(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(text) => json_response(status, text.into()),
+        Err(_) => Refusal::new(ErrorCode::InternalError, "the answer cannot be written").into_response(),
+    }
 }

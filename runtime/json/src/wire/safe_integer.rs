@@ -5,7 +5,7 @@ use serde::{Deserializer, Serializer};
 use super::integer;
 
 /// The largest integer a field of ours may hold: 2^53 − 1, which every JSON implementation keeps exactly.
-const MAX: u64 = 9_007_199_254_740_991;
+pub const MAX: u64 = 9_007_199_254_740_991;
 
 /// # Errors
 /// Anything but an integer from 0 to 2^53 − 1.

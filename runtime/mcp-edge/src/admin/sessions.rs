@@ -7,13 +7,16 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chio_policy::Identity;
-use chio_spec::{ErrorCode, ReceiptCallerMethod};
+use chio_spec::{
+    ErrorCode, McpAdminAuthContext, McpAdminAuthKind, McpAdminEndedLifecycle, McpAdminEndedSession,
+    McpAdminLifecycle, McpAdminReconnect, McpAdminSession, McpAdminSessionState, McpAdminSessions,
+    ReceiptCallerMethod,
+};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{json_body, millis};
-use crate::refusal::{Refusal, json_response};
+use super::{json_body, millis, safe};
+use crate::refusal::Refusal;
 use crate::router::Edge;
 use crate::sessions::{Ended, Session, State as Life};
 
@@ -38,27 +41,31 @@ pub(super) async fn list(State(edge): State<Arc<Edge>>, Query(page): Query<Page>
     let (active_count, active) = edge.registry.live(limit);
     let (terminal_count, terminal) = edge.registry.ended(limit);
     let idle = edge.registry.idle_limit();
-    json_body(&json!({
-        "activeCount": active_count,
-        "terminalCount": terminal_count,
-        "activeSessions": active.iter().map(|session| live(session, idle)).collect::<Vec<_>>(),
-        "terminalSessions": terminal.iter().map(ended).collect::<Vec<_>>(),
-    }))
+    let body = McpAdminSessions::new(
+        safe(active_count),
+        active.iter().map(|session| live(session, idle)).collect(),
+        safe(terminal_count),
+        terminal.iter().map(ended).collect(),
+    );
+    json_body(StatusCode::OK, &body)
 }
 
 /// Takes nothing new on a session, and ends it when what is in flight is done.
 pub(super) async fn drain(State(edge): State<Arc<Edge>>, Path(id): Path<String>) -> Response {
     let Some(session) = edge.registry.any(&id) else { return not_found(&edge, &id) };
     edge.registry.drain(&session);
-    let body = json!({"sessionId": &*session.id, "state": session.life().state.as_str()});
-    json_response(StatusCode::ACCEPTED, body.to_string().into())
+    json_body(StatusCode::ACCEPTED, &state_of(&session))
 }
 
 /// Ends a session now. Calls in flight are cancelled, each with its receipt.
 pub(super) async fn shutdown(State(edge): State<Arc<Edge>>, Path(id): Path<String>) -> Response {
     let Some(session) = edge.registry.any(&id) else { return not_found(&edge, &id) };
     edge.registry.end(&session, Life::Closed);
-    json_body(&json!({"sessionId": &*session.id, "state": session.life().state.as_str()}))
+    json_body(StatusCode::OK, &state_of(&session))
+}
+
+fn state_of(session: &Session) -> McpAdminSessionState {
+    McpAdminSessionState::new(&*session.id, session.life().state.into())
 }
 
 fn not_found(edge: &Edge, id: &str) -> Response {
@@ -69,7 +76,7 @@ fn not_found(edge: &Edge, id: &str) -> Response {
     Refusal::new(ErrorCode::SessionNotFound, text).into_response()
 }
 
-fn live(session: &Session, idle_limit: Duration) -> Value {
+fn live(session: &Session, idle_limit: Duration) -> McpAdminSession {
     let life = session.life();
     let log = session.streams.lock();
     let (holding, idle, ago) = (log.holding(), log.idle(), log.active_ago());
@@ -77,63 +84,47 @@ fn live(session: &Session, idle_limit: Duration) -> Value {
     let now = SystemTime::now();
     let expires = idle.and_then(|idle| now.checked_add(idle_limit.saturating_sub(idle)));
     let drains = life.drain_until.map(|until| now + until.saturating_duration_since(Instant::now()));
-    let terminal = Life::ALL.into_iter().filter(|state| state.is_terminal()).map(Life::as_str);
-    json!({
-        "sessionId": &*session.id,
-        "authContext": auth_context(&session.identity),
-        "lifecycle": {
-            "state": life.state.as_str(),
-            "createdAt": millis(session.created_at),
-            "lastSeenAt": millis(now.checked_sub(ago).unwrap_or(now)),
-            "idleExpiresAt": expires.map(millis),
-            "drainDeadlineAt": drains.map(millis),
-            "protocolVersion": session.protocol_version(),
-            "reconnect": {
-                "mode": "replay_window",
-                "resumable": life.state.serves(),
-                "requiresAuthContinuity": true,
-                "terminalStates": terminal.collect::<Vec<_>>(),
-            },
-        },
-        "inFlight": holding.in_flight,
-        "openStreams": holding.streams,
-        "bufferedBytes": holding.pending_bytes,
-        "droppedMessages": holding.dropped,
-    })
+    let terminal = Life::ALL.into_iter().filter(|state| state.is_terminal()).map(Into::into).collect();
+    let lifecycle = McpAdminLifecycle::new(
+        millis(session.created_at),
+        drains.map(millis),
+        expires.map(millis),
+        millis(now.checked_sub(ago).unwrap_or(now)),
+        session.protocol_version().map(str::to_owned),
+        McpAdminReconnect::new("replay_window", true, life.state.serves(), terminal),
+        life.state.into(),
+    );
+    McpAdminSession::new(
+        auth_context(&session.identity),
+        safe(holding.pending_bytes),
+        safe(holding.dropped),
+        safe(holding.in_flight),
+        lifecycle,
+        safe(holding.streams),
+        &*session.id,
+    )
 }
 
-fn ended(ended: &Ended) -> Value {
-    json!({
-        "sessionId": &*ended.id,
-        "authContext": auth_context(&ended.identity),
-        "lifecycle": {
-            "state": ended.state.as_str(),
-            "createdAt": millis(ended.created_at),
-            "endedAt": millis(ended.ended_at),
-        },
-    })
+fn ended(ended: &Ended) -> McpAdminEndedSession {
+    let lifecycle =
+        McpAdminEndedLifecycle::new(millis(ended.created_at), millis(ended.ended_at), ended.state.into());
+    McpAdminEndedSession::new(auth_context(&ended.identity), lifecycle, &*ended.id)
 }
 
 /// Who opened a session. Nothing that could be used in its place.
-fn auth_context(identity: &Identity) -> Value {
+fn auth_context(identity: &Identity) -> McpAdminAuthContext {
     let kind = match identity.method {
-        ReceiptCallerMethod::OauthBearer => "o_auth_bearer",
-        method => method.as_str(),
+        ReceiptCallerMethod::Anonymous => McpAdminAuthKind::Anonymous,
+        ReceiptCallerMethod::Local => McpAdminAuthKind::Local,
+        ReceiptCallerMethod::StaticBearer => McpAdminAuthKind::StaticBearer,
+        ReceiptCallerMethod::OauthBearer => McpAdminAuthKind::OAuthBearer,
     };
-    let mut context = json!({"kind": kind, "principal": identity.principal});
-    if identity.method == ReceiptCallerMethod::OauthBearer
-        && let Some(context) = context.as_object_mut()
-    {
-        let texts =
-            [("issuer", &identity.issuer), ("subject", &identity.subject), ("clientId", &identity.client_id)];
-        for (key, text) in texts {
-            if let Some(text) = text {
-                context.insert(key.to_owned(), json!(text));
-            }
-        }
-        if !identity.scopes.is_empty() {
-            context.insert("scopes".to_owned(), json!(identity.scopes));
-        }
+    let mut context = McpAdminAuthContext::new(kind, identity.principal.as_str());
+    if identity.method == ReceiptCallerMethod::OauthBearer {
+        context.issuer.clone_from(&identity.issuer);
+        context.subject.clone_from(&identity.subject);
+        context.client_id.clone_from(&identity.client_id);
+        context.scopes.extend(identity.scopes.iter().cloned());
     }
     context
 }

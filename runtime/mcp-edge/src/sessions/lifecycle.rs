@@ -1,5 +1,7 @@
 //! The states of a session (seed, "Hosted Session Lifecycle").
 
+use chio_spec::McpSessionState;
+
 /// Where a session is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
@@ -23,14 +25,7 @@ impl State {
 
     /// The seed's word for it.
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Initializing => "initializing",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-            Self::Deleted => "deleted",
-            Self::Expired => "expired",
-            Self::Closed => "closed",
-        }
+        McpSessionState::from(self).as_str()
     }
 
     /// Whether requests are served.
@@ -49,6 +44,19 @@ impl State {
             (Self::Initializing, Self::Ready) => true,
             (Self::Initializing | Self::Ready, Self::Draining) => true,
             (from, to) => !from.is_terminal() && to.is_terminal(),
+        }
+    }
+}
+
+impl From<State> for McpSessionState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Initializing => Self::Initializing,
+            State::Ready => Self::Ready,
+            State::Draining => Self::Draining,
+            State::Deleted => Self::Deleted,
+            State::Expired => Self::Expired,
+            State::Closed => Self::Closed,
         }
     }
 }
