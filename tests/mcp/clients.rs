@@ -12,10 +12,13 @@ use crate::home::{Home, finish};
 use crate::peers;
 use crate::schema::Judge;
 use crate::suite::{self, GOVERNED};
-use crate::tee::Tee;
+use crate::tee::{ADMIN, Tee};
 
 /// Longest that one life may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Ways to lose a session: paths of the relay that stands before the edge.
+const LOSSES: [&str; 2] = ["/test/delete", "/test/shutdown"];
 
 /// The tool that the policy denies in these tests.
 const DENIED: &str = "count";
@@ -58,7 +61,10 @@ impl Scene {
     fn new(token: Option<&'static str>, close_silent_after_ms: u64) -> Self {
         let home = Home::new();
         let policy = policy_without(&home, &[DENIED]);
-        let mut config = json!({"mcp": {"streams": {"close_silent_after_ms": close_silent_after_ms}}});
+        let mut config = json!({"mcp": {
+            "admin_token": ADMIN,
+            "streams": {"close_silent_after_ms": close_silent_after_ms},
+        }});
         if let Some(token) = token {
             config["mcp"]["auth"] = json!({"token": token});
         }
@@ -67,19 +73,20 @@ impl Scene {
         Self { home, edge, tee, token }
     }
 
-    fn plan(&self) -> Value {
+    fn plan(&self, loss: &str) -> Value {
         json!({
             "url": self.tee.url(),
             "token": self.token,
             "denied": DENIED,
-            "lose": format!("http://{}/test/lose", self.tee.address),
+            "lose": format!("http://{}{loss}", self.tee.address),
         })
     }
 
     /// Runs a driver and gives its report.
     fn drive(&self, program: &Path, arguments: &[&Path], plan: &Value) -> Value {
         let mut command = Command::new(program);
-        command.args(arguments).arg(plan.to_string());
+        // The drivers share a module, which is not to be compiled into the repository.
+        command.args(arguments).arg(plan.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
         let ran = finish(command, PATIENCE);
         assert!(ran.status.success(), "{}\n{}\nedge: {}", ran.stdout, ran.stderr, self.edge.stderr());
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
@@ -128,13 +135,20 @@ fn resumed(tee: &Tee) -> bool {
     tee.exchanges().iter().any(|exchange| exchange.request.get("last-event-id").is_some())
 }
 
+/// A life for every way to lose a session.
+fn live(program: &Path, arguments: &[&Path], judge: &Judge) {
+    for loss in LOSSES {
+        let scene = Scene::new(None, 50);
+        let report = scene.drive(program, arguments, &scene.plan(loss));
+        lived(&report, true);
+        assert!(resumed(&scene.tee), "no stream was resumed");
+        scene.prove(judge);
+    }
+}
+
 fn python(program: Option<PathBuf>, script: &str) {
     let (Some(python), Some(judge)) = (program, Judge::load()) else { return };
-    let scene = Scene::new(None, 50);
-    let report = scene.drive(&python, &[&driver(script)], &scene.plan());
-    lived(&report, true);
-    assert!(resumed(&scene.tee), "no stream was resumed");
-    scene.prove(&judge);
+    live(&python, &[&driver(script)], &judge);
 }
 
 #[test]
@@ -149,12 +163,7 @@ fn the_python_client_that_discovers_first() {
 
 fn node(package: &str) {
     let (Some(npm), Some(suite), Some(judge)) = (npm(), suite::installed(), Judge::load()) else { return };
-    let scene = Scene::new(None, 50);
-    let arguments = [&driver("npm.mjs"), &npm, Path::new(package)];
-    let report = scene.drive(&suite.node(), &arguments, &scene.plan());
-    lived(&report, true);
-    assert!(resumed(&scene.tee), "no stream was resumed");
-    scene.prove(&judge);
+    live(&suite.node(), &[&driver("npm.mjs"), &npm, Path::new(package)], &judge);
 }
 
 #[test]
@@ -170,11 +179,13 @@ fn the_npm_client() {
 #[test]
 fn the_published_chio_sdk() {
     let (Some(python), Some(judge)) = (python_1(), Judge::load()) else { return };
-    let scene = Scene::new(Some(TOKEN), 0);
-    let report = scene.drive(&python, &[&driver("sdk.py")], &scene.plan());
-    lived(&report, false);
-    assert_eq!(report["closed"], 204);
-    scene.prove(&judge);
+    for loss in LOSSES {
+        let scene = Scene::new(Some(TOKEN), 0);
+        let report = scene.drive(&python, &[&driver("sdk.py")], &scene.plan(loss));
+        lived(&report, false);
+        assert_eq!(report["closed"], 204);
+        scene.prove(&judge);
+    }
 }
 
 #[test]
@@ -236,10 +247,6 @@ fn the_rust_client_when_its_version_is_pinned() {
     let built = finish(build, Duration::from_secs(1200));
     assert!(built.status.success(), "{}", built.stderr);
 
-    let scene = Scene::new(None, 50);
-    let report = scene.drive(&target.join("debug/rmcp-driver"), &[], &scene.plan());
     // It opens another session by itself when the one that it had is gone.
-    lived(&report, true);
-    assert!(resumed(&scene.tee), "no stream was resumed");
-    scene.prove(&judge);
+    live(&target.join("debug/rmcp-driver"), &[], &judge);
 }

@@ -37,7 +37,11 @@ pub struct Message {
     pub answers: Option<Value>,
 }
 
-/// A relay before an edge. Paths that begin with `/test/` are its own: `/test/lose` deletes every session that passed.
+/// The admin token of edges whose sessions a relay shuts down.
+pub const ADMIN: &str = "an-admin-token-for-tests-0123456789";
+
+/// A relay before an edge. Two paths are its own: `/test/delete` deletes every session that passed, as another client of
+/// the same user could, and `/test/shutdown` ends it as an operator can.
 pub struct Tee {
     pub address: String,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
@@ -159,8 +163,8 @@ impl Relay {
         let mut from_edge = BufReader::new(edge.try_clone()?);
         let (mut to_client, mut to_edge) = (client.try_clone()?, edge.try_clone()?);
         while let Some(mut head) = Head::read(&mut from_client)? {
-            if head.start.contains(" /test/lose ") {
-                self.lose();
+            if head.start.contains(" /test/") {
+                self.lose(head.start.contains(" /test/shutdown "));
                 to_client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
                 return Ok(());
             }
@@ -218,17 +222,25 @@ impl Relay {
         value.to_owned()
     }
 
-    /// Deletes every session that passed, as another client of the same user could.
-    fn lose(&self) {
+    /// Ends every session that passed and is not over.
+    fn lose(&self, by_operator: bool) {
         let exchanges = self.exchanges.lock().unwrap().clone();
         let sessions: BTreeSet<String> = exchanges.iter().map(Exchange::session).collect();
         let token = exchanges.iter().rev().find_map(|exchange| exchange.request.get("authorization"));
-        for session in sessions.iter().filter(|session| !session.is_empty()) {
-            let mut delete = Request::new("DELETE", "/mcp").with("MCP-Session-Id", session);
-            if let Some(token) = token {
-                delete = delete.with("Authorization", token);
-            }
-            delete.send(&self.edge);
+        let (mut ended, sessions) = (0, sessions.iter().filter(|session| !session.is_empty()));
+        for session in sessions {
+            let end = if by_operator {
+                let path = format!("/admin/sessions/{session}/shutdown");
+                Request::new("POST", &path).with("Authorization", &format!("Bearer {ADMIN}"))
+            } else {
+                let delete = Request::new("DELETE", "/mcp").with("MCP-Session-Id", session);
+                match token {
+                    Some(token) => delete.with("Authorization", token),
+                    None => delete,
+                }
+            };
+            ended += usize::from(matches!(end.send(&self.edge).status(), 200..300));
         }
+        assert!(ended > 0, "no session was lost");
     }
 }

@@ -1,4 +1,4 @@
-// The stock npm clients through one life with the edge; see py1.py. The first argument is the folder of the packages, the
+// The stock npm clients through one life with the edge; see life.py. The first argument is the folder of the packages, the
 // second the package: `sdk` (1.x) or `client` (2.x). The third is the plan.
 
 import { createRequire } from 'node:module';

@@ -1,50 +1,19 @@
-"""The stock Python client (mcp 2.x) through one life with the edge; see py1.py. It asks `server/discover` first."""
+"""The stock Python client (mcp 2.x), which asks `server/discover` first; see life.py."""
 
 import asyncio
-import json
-import sys
-import urllib.request
+from contextlib import asynccontextmanager
 
 import httpx2
+from life import live
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 
-def result(answer):
-    dumped = answer.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {"text": dumped["content"][0]["text"], "isError": dumped.get("isError", False), "meta": dumped.get("_meta", {})}
+@asynccontextmanager
+async def opened(url, headers):
+    async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+        async with Client(streamable_http_client(url, http_client=http)) as session:
+            yield session, session.protocol_version, session.server_capabilities.experimental
 
 
-async def main():
-    plan = json.loads(sys.argv[1])
-    report = {}
-    headers = {"Authorization": f"Bearer {plan['token']}"} if plan["token"] else {}
-
-    def client(http):
-        return Client(streamable_http_client(plan["url"], http_client=http))
-
-    async def first():
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http, client(http) as session:
-            report["protocol"] = session.protocol_version
-            report["experimental"] = session.server_capabilities.experimental
-            report["tools"] = [tool.name for tool in (await session.list_tools()).tools]
-            report["echo"] = result(await session.call_tool("echo", {"message": "hello"}))
-            report["denied"] = result(await session.call_tool(plan["denied"], {}))
-            report["resumed"] = result(await session.call_tool("test_reconnection", {}))
-            await asyncio.to_thread(urllib.request.urlopen, plan["lose"])
-            try:
-                await session.call_tool("echo", {"message": "lost"})
-                report["lost"] = None
-            except Exception as error:
-                report["lost"] = f"{type(error).__name__}: {error}"
-
-    async def again():
-        async with httpx2.AsyncClient(headers=headers, timeout=30) as http, client(http) as session:
-            report["recovered"] = result(await session.call_tool("echo", {"message": "again"}))
-
-    await asyncio.wait_for(first(), 60)
-    await asyncio.wait_for(again(), 60)
-    json.dump(report, sys.stdout)
-
-
-asyncio.run(main())
+asyncio.run(live(opened))

@@ -1,4 +1,4 @@
-"""The published chio-sdk 0.1.0 through one life with the edge; see py1.py. It resumes no streams."""
+"""The published chio-sdk 0.1.0 through one life with the edge; see life.py. It resumes no streams."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-//! The stock Rust client, pinned to 2025-11-25, through one life with the edge; see ../py1.py. When its session is gone
+//! The stock Rust client, pinned to 2025-11-25, through one life with the edge; see ../life.py. When its session is gone
 //! it opens another by itself.
 
 use std::error::Error;
