@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | CVE-2025-6514 | a URL of the server handed to a shell | `addresses_that_are_no_web_addresses_are_refused` |
 //! | CVE-2025-49596 | an open port on localhost, and DNS rebinding | `web_pages_cannot_reach_the_edge`, `without_credentials_only_health_answers` |
-//! | CVE-2025-53109, -53110 | paths compared by prefix | `forbidden_paths_are_compared_by_components` |
+//! | CVE-2025-53109, -53110 | paths compared by prefix | `forbidden_paths_are_compared_by_components`; what symbolic links point to is not looked up (SECURITY.md) |
 //! | CVE-2025-53365, -53366 | an exception ended the server | `malformed_and_aborted_requests_never_end_the_edge` |
 //! | CVE-2025-66414, -66416 | rebinding protection off by default | `web_pages_cannot_reach_the_edge` |
 //! | CVE-2026-34742 | one endpoint was forgotten | `every_route_refuses_a_foreign_host` |
@@ -21,12 +21,12 @@
 //! | CVE-2026-33946 | a second stream replaced the first; sessions without owner | `a_session_belongs_to_its_credential`, `a_second_stream_does_not_replace_the_first` |
 //! | CVE-2026-52870 | tasks without owner | `a_task_of_another_session_is_an_unknown_task` |
 //! | CVE-2025-6515 | predictable session ids | `session_ids_are_long_and_random` |
-//! | CVE-2026-0621 | a regular expression without bound | `hostile_text_costs_no_time` |
+//! | CVE-2026-0621 | a regular expression without bound | `hostile_text_costs_time_in_proportion_to_its_length` |
 //! | CVE-2026-39313 | a limit of bodies that was not enforced | `bodies_beyond_the_limit_are_refused_before_they_are_kept` |
 //! | CVE-2026-32871 | arguments pasted into a URL | cannot apply: no argument of a call becomes part of a URL |
 //! | CVE-2026-27124 | consent not bound to the browser | `approval_without_consent_is_refused` |
 //! | GHSA-g53w-w6mj-hrpp | an internal header and a default key | `headers_of_others_replace_no_credentials`, `beyond_loopback_the_edge_needs_to_know_callers` |
-//! | CVE-2025-68143 and others | arguments of tools read as options | `arguments_that_look_like_options_reach_no_option` |
+//! | CVE-2025-68143 and others | arguments of tools read as options | `arguments_that_look_like_options_reach_no_option`, `arguments_that_look_like_options_do_nothing_in_a_stock_server` |
 //! | CVE-2026-33032 | an endpoint without authentication | `without_credentials_only_health_answers` |
 //! | CVE-2026-30623 and family | a process started by configuration from outside | `nothing_that_comes_over_the_network_starts_a_process` |
 
@@ -41,6 +41,8 @@ use crate::clients::TOKEN;
 use crate::edge::{Edge, fixture, open_policy, root};
 use crate::home::Home;
 use crate::http::{Head, Reply, Request, Session, call, exchange, initialize, open, text};
+use crate::tee::ADMIN;
+use crate::upstreams::{beside, git, repository};
 
 /// Why a hole is not ours.
 enum Proof {
@@ -77,7 +79,7 @@ const ROWS: &[(&str, Proof)] = &[
     ),
     ("CVE-2026-52870 / GHSA-hvrp-rf83-w775", Tests(&[a_task_of_another_session_is_an_unknown_task])),
     ("CVE-2025-6515", Tests(&[session_ids_are_long_and_random])),
-    ("CVE-2026-0621", Tests(&[hostile_text_costs_no_time])),
+    ("CVE-2026-0621", Tests(&[hostile_text_costs_time_in_proportion_to_its_length])),
     ("CVE-2026-39313", Tests(&[bodies_beyond_the_limit_are_refused_before_they_are_kept])),
     (
         "CVE-2026-32871",
@@ -92,7 +94,10 @@ const ROWS: &[(&str, Proof)] = &[
     ),
     (
         "CVE-2025-68143/68144/68145, CVE-2026-27735",
-        Tests(&[arguments_that_look_like_options_reach_no_option]),
+        Tests(&[
+            arguments_that_look_like_options_reach_no_option,
+            arguments_that_look_like_options_do_nothing_in_a_stock_server,
+        ]),
     ),
     ("CVE-2026-33032", Tests(&[without_credentials_only_health_answers])),
     ("CVE-2026-30623 family", Tests(&[nothing_that_comes_over_the_network_starts_a_process])),
@@ -124,8 +129,6 @@ fn every_published_hole_has_a_row() {
         assert!(head.contains(&format!("//! | {first}")), "{id} is not in the table above");
     }
 }
-
-const ADMIN: &str = "an-admin-token-for-tests-0123456789";
 
 /// Every route of the edge, with the methods that it has.
 const ROUTES: &[(&str, &str)] = &[
@@ -565,29 +568,49 @@ fn session_ids_are_long_and_random() {
     assert!(chi < 60.0, "the digits are not evenly spread: {counts:?}, {chi}");
 }
 
+/// Text that is read again and again where somebody was careless: each piece is repeated.
+const HOSTILE: &[&str] = &["{a,", "../", "%2e", "/proc/self/root"];
+
 #[test]
-fn hostile_text_costs_no_time() {
+fn hostile_text_costs_time_in_proportion_to_its_length() {
     let home = Home::new();
-    let edge = anonymous(&home);
+    let policy = home.side("policy.yaml");
+    let open = std::fs::read_to_string(open_policy()).unwrap();
+    std::fs::write(&policy, format!("guards:\n  forbidden_path: {{}}\n{open}")).unwrap();
+    let edge = Edge::of_fixture(&home, json!({}), &policy, None);
     let session = Session::open(&edge.address, None);
-    // A step for every pair of letters would take minutes. The bound is wide, because an unoptimised program on a busy
-    // machine is slow as well.
-    let long = 1 << 17;
-    for hostile in [
-        "{".repeat(long),
-        "{a,".repeat(long / 3),
-        "../".repeat(long / 3),
-        "a".repeat(long),
-        "%2e".repeat(long / 3),
-    ] {
-        for params in [json!({"uri": format!("test://template/{hostile}")}), json!({"name": hostile})] {
-            let method = if params.get("uri").is_some() { "resources/read" } else { "prompts/get" };
-            let started = Instant::now();
-            let reply = session.request(&call(1, method, params)).send(&edge.address);
-            assert!(reply.status() < 500, "{}", reply.text());
-            assert!(started.elapsed() < Duration::from_secs(25), "{method}: {:?}", started.elapsed());
+    let took = |piece: &str, length: usize| {
+        let text = piece.repeat(length / piece.len());
+        let calls = [
+            ("resources/read", json!({"uri": format!("test://template/{text}")})),
+            ("tools/call", json!({"name": "echo", "arguments": {"message": "x", "path": text}})),
+        ];
+        calls.map(|(method, params)| {
+            let request = session.request(&call(1, method, params));
+            let before = processor_time(edge.pid());
+            let reply = request.send(&edge.address);
+            assert!(reply.status() < 500, "{method}: {}", reply.text());
+            processor_time(edge.pid()) - before
+        })
+    };
+    for piece in HOSTILE {
+        let (quarter, whole) = (took(piece, 1 << 18), took(piece, 1 << 20));
+        println!("{piece:?}: {quarter:?} for a quarter of it, {whole:?} for all");
+        for (quarter, whole) in quarter.into_iter().zip(whole) {
+            // In proportion it is four times as much; where every letter is compared with every other, sixteen times.
+            let most = 10 * quarter.max(Duration::from_millis(250));
+            assert!(whole < most, "{piece:?}: {quarter:?} for a quarter of it, {whole:?} for all");
         }
     }
+}
+
+/// What a process took of the processor so far, which is the same on a busy machine.
+fn processor_time(pid: u32) -> Duration {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = status.rsplit(')').next().unwrap().split_whitespace().collect();
+    // The 14th and 15th field of all, in hundredths of a second.
+    let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(10 * ticks)
 }
 
 /// Bytes of memory that a process keeps.
@@ -794,6 +817,46 @@ fn arguments_that_look_like_options_reach_no_option() {
         assert_eq!(text(&session.tool("echo", json!({"message": message}))), message);
     }
     assert!(!Path::new(&mark).exists());
+}
+
+/// A server had these holes; with its newest release behind the edge nothing happens either.
+#[test]
+fn arguments_that_look_like_options_do_nothing_in_a_stock_server() {
+    let Some(python) = git() else { return };
+    let home = Home::new();
+    let (folder, mark) = (repository(&home), home.side("started").display().to_string());
+    let path = folder.to_str().unwrap();
+    let policy = open_policy();
+    let program = beside(&python, "mcp-server-git");
+    let arguments = ["--policy", policy.to_str().unwrap(), "--", &program, "--repository", path];
+    let edge = Edge::start(&home, json!({}), &arguments);
+    let session = Session::open(&edge.address, None);
+    let options = ["-x", &format!("--upload-pack=touch {mark}"), &format!("--output={mark}"), "../../x"];
+    let mut refused = 0;
+    for option in options {
+        for (tool, name) in [
+            ("git_diff", "target"),
+            ("git_show", "revision"),
+            ("git_checkout", "branch_name"),
+            ("git_create_branch", "base_branch"),
+        ] {
+            let mut arguments = json!({"repo_path": path, "branch_name": "new"});
+            arguments[name] = option.into();
+            let answer = session.tool(tool, arguments);
+            let decision = &answer["result"]["_meta"]["chio.dev/decision"];
+            assert_eq!((&answer["result"]["isError"], decision), (&json!(true), &json!("allow")), "{answer}");
+            refused += 1;
+        }
+        for repository in [option, "/", "../.."] {
+            let answer = session.tool("git_status", json!({"repo_path": repository}));
+            assert_eq!(answer["result"]["isError"], true, "{answer}");
+            refused += 1;
+        }
+    }
+    assert!(!Path::new(&mark).exists());
+    assert!(text(&session.tool("git_status", json!({"repo_path": path}))).contains("clean"));
+    edge.end();
+    assert_eq!(home.receipts().len(), refused + 1);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn before(home: &Home, command: &[&str]) -> (Edge, Tee) {
     (edge, tee)
 }
 
-fn git() -> Option<PathBuf> {
+pub fn git() -> Option<PathBuf> {
     peers::python_with("mcp-server-git", &["mcp-server-git==2026.10.19"])
 }
 
@@ -80,7 +80,7 @@ fn sqlite() -> Option<PathBuf> {
 }
 
 /// A command of an installed environment.
-fn beside(python: &Path, name: &str) -> String {
+pub fn beside(python: &Path, name: &str) -> String {
     python.parent().unwrap().join(name).display().to_string()
 }
 
