@@ -17,7 +17,7 @@ mod pending;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -223,6 +223,12 @@ impl Session {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.pending.count()
+    }
+
+    /// Since when neither side waits for an answer of the other; none while one does.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let quiet = self.shared.pending.quiet_since()?;
+        (self.in_work() == 0).then_some(quiet)
     }
 
     /// Whether the connection is over for requests of ours, and why.

@@ -9,7 +9,7 @@ mod tasks;
 mod tools;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
@@ -282,6 +282,11 @@ impl Upstream {
     #[must_use]
     pub fn closed(&self) -> Option<CloseReason> {
         self.shared.session.closed()
+    }
+
+    /// Since when neither side waits for the other; none while one does.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        self.shared.session.quiet_since()
     }
 
     /// Closes the connection; where we started the server, waits until its whole tree has ended, and where it

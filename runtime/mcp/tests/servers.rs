@@ -206,7 +206,10 @@ async fn a_start_goes_on_when_the_one_who_asked_for_it_gives_up() {
 
 #[tokio::test]
 async fn the_number_of_running_servers_is_limited_and_whoever_needs_one_more_is_told() {
-    let house = House::limited(&[("a", "well", Owner::Session)], FleetLimits { processes: 2 });
+    let house = House::limited(
+        &[("a", "well", Owner::Session)],
+        FleetLimits { processes: 2, ..FleetLimits::default() },
+    );
     let clients = [house.client(), house.client(), house.client()];
     for client in &clients[..2] {
         client.member("a").upstream().await.unwrap();
@@ -217,6 +220,34 @@ async fn the_number_of_running_servers_is_limited_and_whoever_needs_one_more_is_
     assert_eq!(outcome.error, Some(ErrorCode::ServerUnavailable));
     clients[0].servers.close().await;
     clients[2].member("a").upstream().await.unwrap();
+}
+
+#[tokio::test]
+async fn at_the_limit_the_server_that_is_idle_for_longest_makes_room() {
+    let limits = FleetLimits { processes: 2, shortest_idle: Duration::ZERO };
+    let house = House::limited(&[("a", "well", Owner::Session)], limits);
+    let clients = [house.client(), house.client(), house.client()];
+    let before = text(&clients[0].call("a", "pid", json!({})).await);
+    let kept = text(&clients[1].call("a", "pid", json!({})).await);
+    assert_eq!(clients[2].call("a", "pid", json!({})).await.error, None);
+    assert!(clients[0].member("a").running().is_none());
+    assert_eq!(text(&clients[1].call("a", "pid", json!({})).await), kept);
+    // Who made room has not failed, and gets its server back when it needs it.
+    assert!(clients[0].ended().is_empty() && house.fleet.status()[0].last_failure.is_none());
+    let after = clients[0].call("a", "pid", json!({})).await;
+    assert_eq!(after.error, None);
+    assert_ne!(text(&after), before);
+    assert!(clients[2].member("a").running().is_none());
+
+    // One that works is not idle.
+    let calls = [&clients[0], &clients[1]].map(|client| {
+        let client = Arc::clone(client);
+        tokio::spawn(async move { client.call("a", "slow", json!({})).await })
+    });
+    until(|| house.log("a").iter().filter(|line| line.contains("slow")).count() == 2).await;
+    let error = clients[2].member("a").upstream().await.map(drop).unwrap_err();
+    assert!(matches!(error, McpError::TooManyServers { limit: 2 }), "{error}");
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -55,6 +55,11 @@ impl ServerEvents for FromServers {
         }
     }
 
+    fn counts_on(&self, server: &ServerId) -> bool {
+        let subscribed = |edge: Arc<Edge>| edge.subscriptions().values().any(|at| at.server == *server);
+        self.edge.upgrade().is_some_and(subscribed)
+    }
+
     fn ended(&self, server: &ServerId, reason: &CloseReason) {
         if let Some(edge) = self.edge.upgrade() {
             edge.ended(server, reason);

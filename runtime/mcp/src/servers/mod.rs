@@ -11,11 +11,13 @@
 //! | `session` | [`SessionServers`]: the servers as one client session sees them |
 //! | `slot` | one place for one running server: start, initialization, restart, end |
 //! | `backoff` | how long a server that failed is left alone |
+//! | `room` | how many run at a time, and which one ends for another |
 //! | `shared`, `subscriptions` | a server that all sessions use: who gets what it tells |
 //! | `record` | what an operator can ask about a server |
 
 mod backoff;
 mod record;
+mod room;
 mod session;
 mod shared;
 mod slot;
@@ -23,8 +25,8 @@ mod subscriptions;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +39,7 @@ use crate::http::HttpEndpoint;
 use crate::process::ServerCommand;
 
 use record::Record;
+use room::Room;
 use shared::SharedServer;
 use slot::{Slot, Surroundings};
 
@@ -91,13 +94,16 @@ pub enum Owner {
 /// Bounds of a fleet.
 #[derive(Clone, Copy, Debug)]
 pub struct FleetLimits {
-    /// Servers that run at a time, over all sessions. A session that needs one more is told so.
+    /// Servers that run at a time, over all sessions. For one more, the session's own server that is idle for longest is
+    /// ended; where none is idle, the session that needs it is told so.
     pub processes: usize,
+    /// How long a session's own server must have been idle to be ended for another.
+    pub shortest_idle: Duration,
 }
 
 impl Default for FleetLimits {
     fn default() -> Self {
-        Self { processes: 128 }
+        Self { processes: 128, shortest_idle: Duration::from_secs(10) }
     }
 }
 
@@ -127,8 +133,7 @@ impl Fleet {
         limits: FleetLimits,
     ) -> Arc<Self> {
         let surroundings = Surroundings {
-            places: Arc::new(Semaphore::new(limits.processes.min(Semaphore::MAX_PERMITS))),
-            limit: limits.processes,
+            room: Room::new(limits),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

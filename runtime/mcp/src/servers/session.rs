@@ -41,6 +41,13 @@ pub trait ServerEvents: Send + Sync + 'static {
         let _ = (server, upstream);
     }
 
+    /// Whether the client counts on the server although it asks nothing of it now. Such a server is not ended to make
+    /// room for another.
+    fn counts_on(&self, server: &ServerId) -> bool {
+        let _ = server;
+        false
+    }
+
     /// The server ended by itself; it is started again when it is next needed. Must not block.
     fn ended(&self, server: &ServerId, reason: &CloseReason);
 }
@@ -302,6 +309,10 @@ impl Host for OwnServer {
 
     fn listener(self: Arc<Self>) -> Arc<dyn UpstreamEvents> {
         self
+    }
+
+    fn may_end(&self) -> bool {
+        !self.client.events().is_some_and(|events| events.counts_on(&self.id))
     }
 
     fn ready(&self, upstream: &Arc<Upstream>) {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use crate::error::{CloseReason, McpError};
 use crate::process::Exit;
 use crate::servers::backoff::Backoff;
 use crate::servers::record::Record;
+use crate::servers::room::Room;
 use crate::servers::{Launch, ServerSettings};
 use crate::upstream::{INITIALIZED, Upstream, UpstreamEvents};
 
@@ -26,8 +27,7 @@ const SPOKEN: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05
 /// What the slots of a fleet share.
 #[derive(Clone)]
 pub(super) struct Surroundings {
-    pub(super) places: Arc<Semaphore>,
-    pub(super) limit: usize,
+    pub(super) room: Arc<Room>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -39,6 +39,11 @@ pub(super) trait Host: Send + Sync + 'static {
 
     /// Who takes what the server asks and tells.
     fn listener(self: Arc<Self>) -> Arc<dyn UpstreamEvents>;
+
+    /// Whether the server may be ended while nothing is asked of it, to be started again when it is needed.
+    fn may_end(&self) -> bool {
+        false
+    }
 
     /// The server is ready; nobody has it yet.
     fn ready(&self, upstream: &Arc<Upstream>) {
@@ -62,6 +67,8 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct State {
     running: Option<Running>,
+    /// When somebody needed the server last.
+    needed: Option<Instant>,
     backoff: Backoff,
     failed_before: bool,
     exit: Option<Exit>,
@@ -72,6 +79,24 @@ struct Running {
     upstream: Arc<Upstream>,
     /// What became of the initialization, once that is known.
     initialized: watch::Receiver<Option<Result<(), McpError>>>,
+    host: Arc<dyn Host>,
+    /// Fires when it ends for another's sake.
+    leaving: CancellationToken,
+    /// Fires when nothing of it is left.
+    gone: CancellationToken,
+}
+
+/// Why there is no server now.
+enum Obstacle {
+    /// It is making way for another, and can be started again when nothing of it is left.
+    Leaving(CancellationToken),
+    Failed(McpError),
+}
+
+impl From<McpError> for Obstacle {
+    fn from(error: McpError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Slot {
@@ -92,7 +117,18 @@ impl Slot {
 
     /// The server, initialized; it is started if it does not run.
     pub(super) async fn upstream(self: &Arc<Self>, host: &Arc<dyn Host>) -> Result<Arc<Upstream>, McpError> {
-        let Running { upstream, mut initialized } = self.running_or_start(host, false)?;
+        let Running { upstream, mut initialized, .. } = loop {
+            match self.running_or_start(host, false) {
+                Ok(running) => break running,
+                Err(Obstacle::Leaving(gone)) => gone.cancelled().await,
+                Err(Obstacle::Failed(error)) => {
+                    let full = matches!(error, McpError::TooManyServers { .. });
+                    if !full || !self.surroundings.room.make().await {
+                        return Err(error);
+                    }
+                }
+            }
+        };
         let outcome = initialized.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
         match outcome {
             Ok(Some(Ok(()))) => Ok(upstream),
@@ -103,14 +139,19 @@ impl Slot {
 
     /// The server, started but left for the caller to initialize.
     pub(super) fn start(self: &Arc<Self>, host: &Arc<dyn Host>) -> Result<Arc<Upstream>, McpError> {
-        self.running_or_start(host, true).map(|running| running.upstream)
+        match self.running_or_start(host, true) {
+            Ok(running) => Ok(running.upstream),
+            Err(Obstacle::Leaving(_)) => Err(self.unavailable(Duration::ZERO)),
+            Err(Obstacle::Failed(error)) => Err(error),
+        }
     }
 
     /// The server, if it runs and is initialized.
     pub(super) fn running(&self) -> Option<Arc<Upstream>> {
-        let running = self.lock().running.clone()?;
+        let state = self.lock();
+        let running = state.running.as_ref()?;
         let ready = matches!(&*running.initialized.borrow(), Some(Ok(())));
-        (ready && running.upstream.closed().is_none()).then_some(running.upstream)
+        (ready && running.upstream.closed().is_none()).then(|| Arc::clone(&running.upstream))
     }
 
     /// Whether the server was started and is not initialized yet.
@@ -124,6 +165,31 @@ impl Slot {
     /// How the server ended the last time, where it is a process.
     pub(super) fn exit(&self) -> Option<Exit> {
         self.lock().exit.clone()
+    }
+
+    /// How long nothing was asked of the server; none where it does not run, works, or must stay for its client.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        let (running, idle) = {
+            let state = self.lock();
+            (state.running.clone()?, state.idle()?)
+        };
+        // It may ask its client's session, which has locks of its own.
+        running.host.may_end().then_some(idle)
+    }
+
+    /// Ends the server for another's sake if it is still idle, and waits until nothing of it is left. It starts again
+    /// when it is next needed.
+    pub(super) async fn make_way(&self, shortest_idle: Duration) {
+        let gone = {
+            // Under the lock, so that nobody is given the server any more.
+            let state = self.lock();
+            let idle = state.idle().is_some_and(|idle| idle >= shortest_idle);
+            let Some(running) = state.running.as_ref().filter(|_| idle) else { return };
+            running.leaving.cancel();
+            running.gone.clone()
+        };
+        tracing::info!(server = %self.settings.id, "an idle tool server ends to make room for another");
+        gone.cancelled().await;
     }
 
     /// Ends the server, also one that is just starting, and waits until nothing of it is left. It never
@@ -142,40 +208,49 @@ impl Slot {
         drop(state);
     }
 
-    fn running_or_start(self: &Arc<Self>, host: &Arc<dyn Host>, relayed: bool) -> Result<Running, McpError> {
+    fn running_or_start(self: &Arc<Self>, host: &Arc<dyn Host>, relayed: bool) -> Result<Running, Obstacle> {
         // Before the question whether the fleet is stopping, which waits for all who hold one.
         let counted = self.surroundings.tasks.token();
         let mut state = self.lock();
         if self.stop.is_cancelled() {
-            return Err(McpError::NotSent(CloseReason::Local));
+            return Err(McpError::NotSent(CloseReason::Local).into());
         }
         let now = Instant::now();
+        state.needed = Some(now);
         if let Some(running) = &state.running {
+            if running.leaving.is_cancelled() {
+                return Err(Obstacle::Leaving(running.gone.clone()));
+            }
             return match running.upstream.closed() {
                 None => Ok(running.clone()),
                 // It has just ended, and what is left of it is being ended.
-                Some(_) => Err(self.unavailable(state.backoff.remaining(now).unwrap_or_default())),
+                Some(_) => Err(self.unavailable(state.backoff.remaining(now).unwrap_or_default()).into()),
             };
         }
         if let Some(remaining) = state.backoff.remaining(now) {
-            return Err(self.unavailable(remaining));
+            return Err(self.unavailable(remaining).into());
         }
-        let place = Arc::clone(&self.surroundings.places)
-            .try_acquire_owned()
-            .map_err(|_| McpError::TooManyServers { limit: self.surroundings.limit })?;
+        let place = self.surroundings.room.take()?;
         let upstream = match launch(&self.settings.launch) {
             Ok(upstream) => Arc::new(upstream),
             Err(error) => {
                 self.failed(&mut state, Duration::ZERO, error.to_string());
-                return Err(error);
+                return Err(error.into());
             }
         };
         upstream.listen(Arc::clone(host).listener());
         let (tell, initialized) = watch::channel(relayed.then_some(Ok(())));
-        let running = Running { upstream: Arc::clone(&upstream), initialized };
+        let running = Running {
+            upstream,
+            initialized,
+            host: Arc::clone(host),
+            leaving: CancellationToken::new(),
+            gone: CancellationToken::new(),
+        };
         state.running = Some(running.clone());
         self.record.started(state.failed_before);
-        let tending = Arc::clone(self).tend(upstream, Arc::clone(host), tell, place);
+        self.surroundings.room.enter(self);
+        let tending = Arc::clone(self).tend(running.clone(), tell, place);
         tokio::spawn(self.tasks.track_future(async move {
             tending.await;
             drop(counted);
@@ -186,11 +261,12 @@ impl Slot {
     /// Stays with a server until nothing of it is left.
     async fn tend(
         self: Arc<Self>,
-        upstream: Arc<Upstream>,
-        host: Arc<dyn Host>,
+        running: Running,
         tell: watch::Sender<Option<Result<(), McpError>>>,
         place: OwnedSemaphorePermit,
     ) {
+        let Running { upstream, host, leaving, gone, .. } = running;
+        let _gone = gone.drop_guard();
         let started = Instant::now();
         let relayed = tell.borrow().is_some();
         let ready = if relayed {
@@ -210,9 +286,10 @@ impl Slot {
                 tokio::select! {
                     () = upstream.ended().cancelled() => {}
                     () = self.stop.cancelled() => {}
+                    () = leaving.cancelled() => {}
                 }
                 let reason = upstream.closed().unwrap_or(CloseReason::Local);
-                (!self.stop.is_cancelled()).then(|| {
+                (!self.stop.is_cancelled() && !leaving.is_cancelled()).then(|| {
                     host.ended(&reason);
                     reason.to_string()
                 })
@@ -233,6 +310,7 @@ impl Slot {
         state.running = None;
         self.record.ended();
         drop(state);
+        self.surroundings.room.leave(&self);
         drop(place);
     }
 
@@ -249,6 +327,20 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No critical section leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How long nothing was asked of the server; none where there is none, or where it works.
+    fn idle(&self) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        let ready = matches!(&*running.initialized.borrow(), Some(Ok(())));
+        let upstream = &running.upstream;
+        if !ready || running.leaving.is_cancelled() || upstream.closed().is_some() {
+            return None;
+        }
+        let quiet = upstream.quiet_since()?;
+        Some(self.needed.map_or(quiet, |needed| needed.max(quiet)).elapsed())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -29,6 +30,8 @@ struct State {
     /// Sinks that outlast the request they were made for, by numbers that no request has.
     lasting: HashMap<u64, ProgressSink>,
     closed: Option<CloseReason>,
+    /// When the last request ended.
+    ended: Option<Instant>,
 }
 
 struct Waiting {
@@ -59,12 +62,12 @@ impl Pending {
 
     /// Gives up on a request. Answers whether it was still waiting.
     pub(super) fn forget(&self, id: u64) -> bool {
-        self.lock().waiting.remove(&id).is_some()
+        self.lock().take(id).is_some()
     }
 
     /// Delivers an answer. Answers whether anything waited for it.
     pub(super) fn answer(&self, id: &Id, answer: Answer) -> bool {
-        let waiting = id.as_number().and_then(|id| self.lock().waiting.remove(&id));
+        let waiting = id.as_number().and_then(|id| self.lock().take(id));
         match waiting {
             // The waiting side may have been dropped a moment ago; then nobody wants the answer.
             Some(waiting) => waiting.answer.send(answer).is_ok(),
@@ -112,6 +115,12 @@ impl Pending {
         self.lock().closed.clone()
     }
 
+    /// Since when nothing waits; none while something does, or nothing ever did.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        state.ended.filter(|_| state.waiting.is_empty())
+    }
+
     pub(super) fn count(&self) -> usize {
         self.lock().waiting.len()
     }
@@ -119,6 +128,14 @@ impl Pending {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the table consistent, so a panic elsewhere cannot spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.ended = Some(Instant::now());
+        Some(waiting)
     }
 }
 
