@@ -109,7 +109,8 @@ impl ServeHttp {
         })?;
 
         let processes = usize::try_from(config.mcp.limits.processes).unwrap_or(usize::MAX);
-        let fleet = Fleet::new(&node.kernel, SURFACE, servers, FleetLimits { processes, ..FleetLimits::default() });
+        let fleet =
+            Fleet::new(&node.kernel, SURFACE, servers, FleetLimits { processes, ..FleetLimits::default() });
         let counter_offer = self.counter_offer || config.mcp.counter_offer;
         let in_flight = usize::try_from(config.mcp.limits.requests_in_flight).unwrap_or(usize::MAX);
         let host = Arc::new(EdgeHost::new(&node, Arc::clone(&fleet), SURFACE, counter_offer, in_flight));

@@ -105,7 +105,7 @@ async fn metrics_count_requests_decisions_sessions_and_refusals() {
     let house = House::open(config()).await;
     let session = house.session().await;
     house.call(&session, 1, "echo", json!({})).await.json().await;
-    house.call(&session, 2, "slow", json!({"millis": 100})).await.messages().await;
+    house.call(&session, 2, "flood", json!({"count": 1})).await.messages().await;
     house.call("unknown", 3, "echo", json!({})).await;
     let _listening = house.get(&session, None).await;
     let mut reply = house.admin("GET", "/admin/metrics").await;

@@ -7,7 +7,7 @@ use chio_mcp_edge::{EdgeConfig, Limits};
 use serde_json::{Value, json};
 
 use crate::house::http::{Ask, abort};
-use crate::house::{House, call, config, initialize};
+use crate::house::{House, call, config, initialize, streaming};
 
 async fn lifecycle(house: &House, session: &str) -> String {
     let sessions = house.admin("GET", "/admin/sessions?limit=200").await.json().await;
@@ -221,7 +221,7 @@ async fn connections_above_the_limit_wait_and_silent_ones_do_not_hold_the_edge()
 
 #[tokio::test]
 async fn a_stopping_edge_lets_calls_finish_and_ends() {
-    let house = House::open(config()).await;
+    let house = House::open(streaming()).await;
     let session = house.session().await;
     let mut listening = house.get(&session, None).await;
     let mut stream = house.call(&session, 1, "slow", json!({"millis": 400})).await;

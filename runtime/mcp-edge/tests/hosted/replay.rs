@@ -6,7 +6,7 @@ use chio_mcp_edge::{EdgeConfig, Limits};
 use serde_json::{Value, json};
 
 use crate::house::http::Reply;
-use crate::house::{House, config, initialize};
+use crate::house::{House, config, initialize, streaming};
 
 fn text(message: &Value) -> &str {
     message["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{message}"))
@@ -19,14 +19,14 @@ async fn refused(mut reply: Reply) -> (u16, u64) {
 
 #[tokio::test]
 async fn a_quick_answer_is_json_and_a_slow_one_a_primed_stream() {
-    let house = House::open(config()).await;
+    let house = House::open(EdgeConfig { answer_delay: Duration::from_secs(1), ..config() }).await;
     let session = house.session().await;
     let mut quick = house.call(&session, 1, "echo", json!({"a": 1})).await;
     assert_eq!(quick.header("content-type"), Some("application/json"));
     assert_eq!(quick.header("x-chio-mcp-response-mode"), Some("post_request_json"));
     assert_eq!(text(&quick.json().await), r#"{"a":1}"#);
 
-    let mut slow = house.call(&session, 2, "slow", json!({"millis": 300})).await;
+    let mut slow = house.call(&session, 2, "slow", json!({"millis": 3000})).await;
     assert_eq!(slow.header("content-type"), Some("text/event-stream"));
     assert_eq!(slow.header("x-chio-mcp-response-mode"), Some("post_request_sse"));
     let events = slow.events().await;
@@ -45,7 +45,7 @@ async fn a_quick_answer_is_json_and_a_slow_one_a_primed_stream() {
 
 #[tokio::test]
 async fn the_published_client_is_never_sent_an_event_without_data() {
-    let house = House::open(config()).await;
+    let house = House::open(streaming()).await;
     let mut reply = house.post(None, initialize("chio-sdk")).await;
     let session = reply.header("mcp-session-id").unwrap().to_owned();
     reply.messages().await;
@@ -139,7 +139,7 @@ async fn resuming_replays_the_events_of_its_own_stream_only() {
 
 #[tokio::test]
 async fn replay_outside_the_retained_window_is_409() {
-    let house = House::open(config()).await;
+    let house = House::open(streaming()).await;
     let session = house.session().await;
     let other = house.session().await;
     let slow = json!({"millis": 60});

@@ -72,8 +72,18 @@ pub struct Script {
     pub done: std::sync::atomic::AtomicUsize,
 }
 
+/// Everything that can be JSON is, also on a machine that is busy.
 pub fn config() -> EdgeConfig {
-    EdgeConfig { admin_token: Some(Zeroizing::new(ADMIN.to_owned())), ..EdgeConfig::default() }
+    EdgeConfig {
+        admin_token: Some(Zeroizing::new(ADMIN.to_owned())),
+        answer_delay: Duration::from_secs(5),
+        ..EdgeConfig::default()
+    }
+}
+
+/// Whatever takes any time has a stream.
+pub fn streaming() -> EdgeConfig {
+    EdgeConfig { answer_delay: Duration::ZERO, ..config() }
 }
 
 impl House {
