@@ -20,10 +20,15 @@ impl EventLog {
                 self.touch();
                 self.push_answer(number, departure);
             }
-            Route::Within(id) => match self.in_flight.get(&id) {
-                Some(number) => self.push_within(*number, departure),
-                None => self.dropped += 1,
-            },
+            Route::Within(id) => {
+                let stream = self.in_flight.get(&id).copied().filter(|number| self.reads(*number));
+                match stream {
+                    Some(number) => self.push_within(number, departure),
+                    None if is_notification(&departure) => self.dropped += 1,
+                    // The answer overtook it, or its client went away. The server waits for an answer all the same.
+                    None => self.push_unrelated(None, departure),
+                }
+            }
             Route::UnrelatedOr(id) => {
                 let number = self.in_flight.get(&id).copied();
                 self.push_unrelated(number, departure);
@@ -49,10 +54,9 @@ impl EventLog {
     }
 
     fn push_within(&mut self, number: u64, departure: Departure) {
-        let is_notification = departure.text.starts_with(NOTIFICATION);
-        let abandoned = self.lanes.get(number).is_none_or(|stream| stream.abandoned);
+        let is_notification = is_notification(&departure);
         let bytes = self.notification_bytes.saturating_add(cost(&departure));
-        if abandoned || (is_notification && bytes > self.bounds.buffered_bytes / 2) {
+        if is_notification && bytes > self.bounds.buffered_bytes / 2 {
             self.dropped += 1;
         } else {
             self.append(number, departure, is_notification);
@@ -60,12 +64,11 @@ impl EventLog {
     }
 
     fn push_unrelated(&mut self, otherwise: Option<u64>, departure: Departure) {
-        let is_notification = departure.text.starts_with(NOTIFICATION);
+        let is_notification = is_notification(&departure);
         let listened = self.lanes.unrelated().reader.is_some();
-        let reads = |number: &u64| self.lanes.requests().get(number).is_some_and(|stream| !stream.abandoned);
-        let otherwise = otherwise.filter(reads).or_else(|| {
+        let otherwise = otherwise.filter(|number| self.reads(*number)).or_else(|| {
             // A request of the server needs an answer, so it goes where the client surely looks.
-            let newest = self.in_flight.values().copied().filter(reads).max();
+            let newest = self.in_flight.values().copied().filter(|number| self.reads(*number)).max();
             newest.filter(|_| !is_notification)
         });
         match otherwise {
@@ -75,6 +78,11 @@ impl EventLog {
                 self.bound_backlog();
             }
         }
+    }
+
+    /// Whether the client still wants what is on the stream of a request.
+    fn reads(&self, number: u64) -> bool {
+        self.lanes.requests().get(&number).is_some_and(|stream| !stream.abandoned)
     }
 
     fn append(&mut self, number: u64, departure: Departure, is_notification: bool) {
@@ -106,4 +114,8 @@ impl EventLog {
             self.forget([&event]);
         }
     }
+}
+
+fn is_notification(departure: &Departure) -> bool {
+    departure.text.starts_with(NOTIFICATION)
 }

@@ -11,6 +11,10 @@ use super::super::log::{First, NotOpened, OutOfWindow};
 use super::super::sequence_of;
 use super::{BOUNDS, Bench, messages, note};
 
+fn ask(id: u64) -> String {
+    jsonrpc::request_text(&Id::number(id), "roots/list", None)
+}
+
 #[test]
 fn event_ids_are_split_at_the_last_hyphen_and_checked() {
     assert_eq!(sequence_of("ab-cd", "ab-cd-17"), Some(17));
@@ -65,6 +69,22 @@ fn the_answer_is_the_last_event_of_its_stream() {
 }
 
 #[test]
+fn a_request_of_the_server_that_comes_after_the_answer_reaches_the_client_elsewhere() {
+    let mut bench = Bench::new(BOUNDS);
+    let mut connection = bench.open(1);
+    bench.answer(1);
+    bench.push(ask(7), Route::Within(Id::number(1)));
+    assert_eq!(messages(&bench.drain(&mut connection).0).len(), 1, "nothing follows the answer");
+    // Where another request waits, that stream is read surely.
+    let mut other = bench.open(2);
+    bench.push(ask(8), Route::Within(Id::number(1)));
+    assert_eq!(messages(&bench.drain(&mut other).0), [ask(8)]);
+    let mut unrelated = bench.log.listen(true).unwrap();
+    assert_eq!(messages(&bench.drain(&mut unrelated).0), [ask(7)]);
+    assert_eq!(bench.log.holding().dropped, 0);
+}
+
+#[test]
 fn an_answer_that_comes_first_is_taken_out_whole() {
     let mut bench = Bench::new(BOUNDS);
     let connection = bench.open(1);
@@ -107,7 +127,6 @@ fn without_a_listener_related_messages_go_to_their_request_and_requests_to_the_n
     let mut two = bench.open(2);
     bench.push(note("either"), Route::UnrelatedOr(Id::number(1)));
     bench.push(note("gone"), Route::UnrelatedOr(Id::number(9)));
-    let ask = |id| jsonrpc::request_text(&Id::number(id), "roots/list", None);
     bench.push(ask(7), Route::UnrelatedOr(Id::number(9)));
     bench.push(ask(8), Route::Unrelated);
     assert_eq!(messages(&bench.drain(&mut one).0), [note("either")]);
@@ -120,15 +139,14 @@ fn without_a_listener_related_messages_go_to_their_request_and_requests_to_the_n
 #[test]
 fn what_nobody_listens_to_is_kept_up_to_a_bound_and_the_oldest_notification_goes_first() {
     let mut bench = Bench::new(BOUNDS);
-    let ask = jsonrpc::request_text(&Id::number(7), "roots/list", None);
-    bench.push(ask.clone(), Route::Unrelated);
+    bench.push(ask(7), Route::Unrelated);
     for number in 0..10 {
         bench.broadcast(&format!("n{number}"));
     }
     let mut listening = bench.log.listen(true).unwrap();
     let (events, ended) = bench.drain(&mut listening);
     assert!(!ended);
-    assert_eq!(messages(&events), [ask, note("n7"), note("n8"), note("n9")]);
+    assert_eq!(messages(&events), [ask(7), note("n7"), note("n8"), note("n9")]);
     assert_eq!(bench.log.holding().dropped, 7);
     // Bytes count as well.
     bench.log.leave(&listening);
