@@ -58,7 +58,7 @@ pub enum Patience {
     /// As long as the policy gives tools.
     #[default]
     Call,
-    /// As long as the policy gives tools, not counting its pauses.
+    /// As long as the policy gives tools, not counting its pauses, which together are no longer than what it gives tasks.
     CallBesides(Pauses),
     /// As long as the policy gives tasks.
     Task,

@@ -32,13 +32,22 @@ pub(crate) enum Ending {
     TimedOut(Duration),
 }
 
-/// Runs `call` to one of its endings; the time of its pauses is not its own. Whatever it is, the chunks that passed are returned with it.
+/// How long a call may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Time {
+    pub(crate) limit: Duration,
+    /// These do not count.
+    pub(crate) pauses: Pauses,
+    /// With its pauses.
+    pub(crate) longest: Duration,
+}
+
+/// Runs `call` to one of its endings. Whatever it is, the chunks that passed are returned with it.
 pub(crate) async fn dispatch(
     server: &dyn ToolServerConnection,
     call: &ToolCall,
     chunks: ChunkSink,
-    deadline: Duration,
-    pauses: &Pauses,
+    time: &Time,
     cancel: &CancellationToken,
     stopped: impl Fn() -> bool,
 ) -> (Ending, Streamed) {
@@ -54,7 +63,7 @@ pub(crate) async fn dispatch(
                 None => Ending::Failed(KernelError::ToolServerError("the tool server connection panicked".to_owned())),
             },
             () = until(stopped) => Ending::Stopped,
-            () = pauses.spent(deadline) => Ending::TimedOut(deadline),
+            () = time.pauses.spent(time.limit, time.longest) => Ending::TimedOut(time.limit),
         }
     };
     let reason = match &ending {

@@ -37,8 +37,13 @@ impl Pauses {
         Pause { shared: Arc::clone(&self.shared) }
     }
 
-    /// Returns when the call has had this much time beside its pauses.
-    pub(crate) async fn spent(&self, limit: Duration) {
+    /// Returns when the call has had `limit` beside its pauses, and at the latest after `longest`: whoever asks again and
+    /// again must not have a call go on for ever.
+    pub(crate) async fn spent(&self, limit: Duration, longest: Duration) {
+        let _ = tokio::time::timeout(longest, self.spent_besides(limit)).await;
+    }
+
+    async fn spent_besides(&self, limit: Duration) {
         let mut left = limit;
         loop {
             // Before the look at the number, so that no change falls between.
@@ -82,7 +87,16 @@ mod tests {
             tokio::time::sleep(5 * SECOND).await;
             drop(second);
         };
-        tokio::join!(pauses.spent(3 * SECOND), pausing);
+        tokio::join!(pauses.spent(3 * SECOND, 60 * SECOND), pausing);
         assert_eq!(begun.elapsed().as_secs(), 13);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_never_ends_does_not_keep_a_call_for_ever() {
+        let pauses = Pauses::default();
+        let _asking = pauses.begin();
+        let begun = Instant::now();
+        pauses.spent(3 * SECOND, 60 * SECOND).await;
+        assert_eq!(begun.elapsed().as_secs(), 60);
     }
 }

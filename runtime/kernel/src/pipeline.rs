@@ -10,7 +10,7 @@ use chio_store::{Admission, AdmissionOutcome, Refusal, Settlement, Ticket};
 use tokio::sync::SemaphorePermit;
 
 use crate::connection::ToolCall;
-use crate::dispatch::{Ending, dispatch};
+use crate::dispatch::{Ending, Time, dispatch};
 use crate::records::{self, Facts};
 use crate::scope::Candidate;
 use crate::steps::{Cleared, revoked, stopped, validity};
@@ -157,21 +157,20 @@ impl Kernel {
             limits.total_bytes = limits.total_bytes.min(request.result_limit as u64);
         }
         let chunks = ChunkSink::new(request.chunks.clone(), limits);
-        let timeout = match request.patience {
-            Patience::Call | Patience::CallBesides(_) => self.policy().tool_timeout(),
-            Patience::Task => self.policy().task_timeout(),
+        let (tool, task) = (self.policy().tool_timeout(), self.policy().task_timeout());
+        let (limit, pauses) = match &request.patience {
+            Patience::Call => (tool, Pauses::default()),
+            Patience::CallBesides(pauses) => (tool, pauses.clone()),
+            Patience::Task => (task, Pauses::default()),
         };
-        let pauses = match &request.patience {
-            Patience::CallBesides(pauses) => pauses.clone(),
-            Patience::Call | Patience::Task => Pauses::default(),
-        };
+        // One question of the longest kind fits in.
+        let time = Time { limit, pauses, longest: limit.saturating_add(task) };
         let stopped = || {
             let stops = self.store.stops();
             progress.agents.iter().any(|agent| stops.covers(agent))
         };
         drop(permit);
-        let (ending, streamed) =
-            dispatch(&*server, &call, chunks, timeout, &pauses, &request.cancel, stopped).await;
+        let (ending, streamed) = dispatch(&*server, &call, chunks, &time, &request.cancel, stopped).await;
         if matches!(ending, Ending::Failed(KernelError::Unavailable(_))) {
             taken.settlement = Settlement::Release;
         }

@@ -204,7 +204,7 @@ async fn mcp(State(edge): State<Arc<Edge>>, Extension(peer): Extension<Peer>, re
         _ => Err(method_not_allowed("GET, POST, DELETE").into()),
     };
     match answered {
-        Ok(response) => expiry::bound(response, &edge.auth, pass),
+        Ok(response) => expiry::bound(response, &head.method, &edge.auth, pass),
         Err(away) => away.into_response(),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A stream can stay open for as long as its session, and a token cannot. When the token expires or is revoked, the stream
 //! ends as one that has nothing more to say: its client comes back for the rest, and is told then that it needs another
-//! token. Nothing undelivered is lost by that.
+//! token. Nothing undelivered is lost by that: the stream of a request whose client was not told an event id yet, and so
+//! could not come back, goes on until it is. A key that an issuer withdraws ends no stream before its tokens expire.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Frame;
@@ -21,14 +22,15 @@ use super::accept::EVENTS;
 use crate::auth::{Authentication, Pass};
 
 /// Lets a response that is an event stream last as long as `pass` holds.
-pub(super) fn bound(response: Response, auth: &Arc<Authentication>, pass: Pass) -> Response {
+pub(super) fn bound(response: Response, method: &Method, auth: &Arc<Authentication>, pass: Pass) -> Response {
     if pass.is_for_good() || response.headers().get(CONTENT_TYPE) != Some(&HeaderValue::from_static(EVENTS)) {
         return response;
     }
     let auth = Arc::clone(auth);
     response.map(|stream| {
         let ask = Box::pin(sleep(auth.holds(&pass).unwrap_or_default()));
-        Body::new(Bound { stream: Some(stream), auth, pass, ask })
+        // What a GET has can always be asked for again.
+        Body::new(Bound { stream: Some(stream), auth, pass, ask, is_resumable: method == Method::GET })
     })
 }
 
@@ -40,6 +42,8 @@ struct Bound {
     pass: Pass,
     /// When to ask whether the pass still holds.
     ask: Pin<Box<Sleep>>,
+    /// Whether the client can come back for the rest.
+    is_resumable: bool,
 }
 
 impl Bound {
@@ -64,12 +68,15 @@ impl HttpBody for Bound {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let body = self.get_mut();
-        if !body.holds(context) {
+        if body.is_resumable && !body.holds(context) {
             body.stream = None;
         }
-        match &mut body.stream {
-            Some(stream) => Pin::new(stream).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(stream) = &mut body.stream else { return Poll::Ready(None) };
+        let frame = Pin::new(stream).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            // Every event has an id; comments have none.
+            body.is_resumable |= frame.data_ref().is_some_and(|data| !data.starts_with(b":"));
         }
+        frame
     }
 }

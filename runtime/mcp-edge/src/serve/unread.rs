@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 /// How long the rest of a body is read.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Where a body goes when its reader drops it.
 type Back = Arc<Mutex<Option<Incoming>>>;
@@ -74,10 +74,13 @@ impl HttpBody for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(context);
+        if let Poll::Ready(None) = frame {
+            // A chunked body does not say by itself that it has ended.
+            self.body = None;
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

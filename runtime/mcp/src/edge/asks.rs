@@ -107,10 +107,9 @@ impl Edge {
             Some(task) => self.tasks.route(task),
             None => self.in_flight.route(server),
         };
-        // A person answers. Which of the server's calls asks is not known, so that none may run out of time for it.
-        let _paused = if meta.task.is_none() { self.in_flight.pause(server) } else { Vec::new() };
-        let ask = self.ask(server, route, meta.progress);
-        let outcome = self.govern_ask(member, request, arguments, ask, &meta.forward).await?;
+        let forward = meta.forward.clone();
+        let ask = self.ask(server, route, meta);
+        let outcome = self.govern_ask(member, request, arguments, ask, &forward).await?;
         match outcome {
             (Outcome { result: ToolCallResult::Ok(ok), .. }, _) => Ok(ok.value.clone()),
             (outcome, Some(refusal)) if answered_by_peer(&outcome) => Err(refusal),
@@ -171,14 +170,17 @@ impl Edge {
     }
 
     /// How an allowed request reaches the client.
-    fn ask(&self, server: &ServerId, route: Route, progress: Option<ProgressSink>) -> Ask {
+    fn ask(&self, server: &ServerId, route: Route, meta: AskMeta) -> Ask {
+        let AskMeta { progress, task, .. } = meta;
         let client = self.client.clone();
+        // Tasks have time enough for what they ask.
+        let in_flight = task.is_none().then(|| self.in_flight.clone());
         let (server, elicitations) = (server.clone(), self.elicitations.clone());
         let declared = self.introduced.get().map(|introduced| Arc::clone(&introduced.client));
         let declared = declared.unwrap_or_default();
         Arc::new(move |method: String, params: Json| {
             let (client, declared) = (client.clone(), Arc::clone(&declared));
-            let (server, elicitations) = (server.clone(), elicitations.clone());
+            let (server, elicitations, in_flight) = (server.clone(), elicitations.clone(), in_flight.clone());
             let options = RequestOptions {
                 progress: progress.clone(),
                 route: route.clone(),
@@ -190,6 +192,8 @@ impl Edge {
                 if method == "elicitation/create" {
                     elicitations.give(&server, &params);
                 }
+                // A person answers. Which of the server's calls asks is not known, so none may run out of time for it.
+                let _paused = in_flight.map(|in_flight| in_flight.pause(&server));
                 // A request without parameters stays one.
                 let params = Some(params).filter(|params| params.get() != "{}");
                 client.request(&method, params.as_ref(), options).await

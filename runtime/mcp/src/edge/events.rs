@@ -19,7 +19,7 @@ use crate::edge::params::RELATED_TASK;
 use crate::edge::results::without_our_keys;
 use crate::error::CloseReason;
 use crate::jsonrpc::{ErrorObject, Members, Notification, quote};
-use crate::servers::{Owner, ServerEvents, is_at_or_below, subscribe_again};
+use crate::servers::{Owner, ServerEvents, is_at_or_below};
 use crate::session::Incoming;
 use crate::upstream::Upstream;
 
@@ -152,17 +152,20 @@ impl Edge {
         }
     }
 
-    /// A server of the session's own is there, perhaps again. What the session had subscribed to is still decided, so
-    /// that it is only told.
-    fn ready(&self, server: &ServerId, upstream: &Arc<Upstream>) {
+    /// A server of the session's own is there, perhaps again, and then it has forgotten what the session subscribed to.
+    fn ready(self: &Arc<Self>, server: &ServerId, upstream: &Arc<Upstream>) {
         let uris: Vec<String> = {
             let subscriptions = self.subscriptions();
             let made = subscriptions.iter().filter(|(_, at)| at.made && at.server == *server);
             made.map(|(uri, _)| uri.clone()).collect()
         };
-        if !uris.is_empty() && self.not_stopped().is_ok() {
-            let upstream = Arc::clone(upstream);
-            tokio::spawn(async move { subscribe_again(&upstream, &uris).await });
+        if !uris.is_empty() {
+            let (edge, server, upstream) = (Arc::clone(self), server.clone(), Arc::clone(upstream));
+            tokio::spawn(async move {
+                for uri in uris {
+                    edge.subscribe_again(&server, &upstream, uri).await;
+                }
+            });
         }
     }
 

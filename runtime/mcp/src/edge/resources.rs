@@ -1,15 +1,24 @@
 //! Resources: reading, subscribing, and which server a URI belongs to.
 
-use chio_json::Json;
-use chio_kernel::Target;
-use chio_spec::{ErrorCode, ServerId};
+use std::sync::Arc;
 
+use chio_json::Json;
+use chio_kernel::{Patience, Target};
+use chio_spec::{ErrorCode, ServerId, ToolName};
+
+use crate::connection::Following;
 use crate::edge::Edge;
-use crate::edge::params::{Meta, Params, method};
+use crate::edge::calls::Call;
+use crate::edge::params::{Meta, Params, invalid, method};
 use crate::edge::results::upstream_error;
-use crate::jsonrpc::{ErrorObject, Members};
+use crate::jsonrpc::{ErrorObject, Members, quote};
 use crate::session::{Incoming, RequestOptions};
-use crate::upstream::{REQUEST_TIMEOUT, empty_object};
+use crate::upstream::{REQUEST_TIMEOUT, Upstream, empty_object};
+
+const SUBSCRIBE: &str = "resources/subscribe";
+
+/// The request id in the receipt of a subscription that is made again, for which no client has sent a request.
+const AGAIN: &str = "subscribed again";
 
 /// Subscriptions of one session at a time.
 const MOST_SUBSCRIPTIONS: usize = 1024;
@@ -57,14 +66,54 @@ impl Edge {
             new
         };
         let answer = self.govern_method(request, member, target, &arguments, meta).await;
+        let mut subscriptions = self.subscriptions();
         if answer.is_ok() {
-            if let Some(subscription) = self.subscriptions().get_mut(&uri) {
-                subscription.made = true;
-            }
-        } else if new {
-            self.subscriptions().remove(&uri);
+            subscriptions.insert(uri, Subscription { server: member.id().clone(), made: true });
+        } else if new && subscriptions.get(&uri).is_some_and(|subscription| !subscription.made) {
+            subscriptions.remove(&uri);
         }
+        drop(subscriptions);
         answer
+    }
+
+    /// Makes a subscription once more at a server that was started again. Much may have changed since the first time, so
+    /// it is decided anew, under what the session is given by default, and leaves a receipt of its own. A subscription
+    /// that is not made again is over.
+    pub(super) async fn subscribe_again(&self, server: &ServerId, upstream: &Arc<Upstream>, uri: String) {
+        let Some(member) = self.settings.servers.get(server) else { return };
+        if self.subscribed_at(&uri).as_ref() != Some(server) {
+            return;
+        }
+        let again = async {
+            let mut arguments = Members::default();
+            arguments.set("uri", quote(&uri));
+            let arguments = arguments.to_json().map_err(|error| invalid(&error.to_string()))?;
+            let method = ToolName::new(SUBSCRIBE).map_err(|error| invalid(&error.to_string()))?;
+            let call = Call {
+                request_id: quote(AGAIN),
+                member,
+                upstream: Ok(Arc::clone(upstream)),
+                target: Target::Resource { method, uri: uri.clone(), subscribe: true },
+                arguments,
+                meta: Meta { forward: "{}".to_owned(), ..Meta::default() },
+                following: Following { progress: None, task: None },
+                patience: Patience::Call,
+                cancel: self.over.child_token(),
+            };
+            self.govern(call).await?.method_answer()
+        };
+        if let Err(error) = again.await {
+            tracing::warn!(%server, error = %error.message, "a subscription was not made again after a restart");
+            self.subscriptions().remove(&uri);
+        } else if self.subscribed_at(&uri).is_none() {
+            // The client ended it meanwhile.
+            let options = RequestOptions { timeout: Some(REQUEST_TIMEOUT), ..RequestOptions::default() };
+            let mut params = Members::default();
+            params.set("uri", quote(&uri));
+            if let Ok(params) = params.to_json() {
+                let _ = member.unsubscribe(upstream, &params, options).await;
+            }
+        }
     }
 
     /// Needs no decision: afterwards the server does less.
@@ -105,5 +154,5 @@ pub(super) fn forwarded(params: &Params<'_>, keys: &[&str], meta: &Meta) -> Resu
     if meta.forward != "{}" {
         members.set("_meta", meta.forward.clone());
     }
-    members.to_json().map_err(|error| crate::edge::params::invalid(&format!("the parameters: {error}")))
+    members.to_json().map_err(|error| invalid(&format!("the parameters: {error}")))
 }

@@ -43,7 +43,7 @@ use room::Room;
 use shared::SharedServer;
 use slot::{Slot, Surroundings};
 
-pub(crate) use subscriptions::{Subscriber, is_at_or_below, subscribe_again};
+pub(crate) use subscriptions::{Subscriber, is_at_or_below};
 
 pub use record::{Failure, ServerStatus};
 pub use session::{Introduction, Member, ServerEvents, SessionServers};
@@ -103,7 +103,7 @@ pub struct FleetLimits {
 
 impl Default for FleetLimits {
     fn default() -> Self {
-        Self { processes: 128, shortest_idle: Duration::from_secs(10) }
+        Self { processes: 128, shortest_idle: Duration::from_secs(300) }
     }
 }
 

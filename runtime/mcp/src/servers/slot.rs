@@ -151,7 +151,8 @@ impl Slot {
         let state = self.lock();
         let running = state.running.as_ref()?;
         let ready = matches!(&*running.initialized.borrow(), Some(Ok(())));
-        (ready && running.upstream.closed().is_none()).then(|| Arc::clone(&running.upstream))
+        let stays = running.upstream.closed().is_none() && !running.leaving.is_cancelled();
+        (ready && stays).then(|| Arc::clone(&running.upstream))
     }
 
     /// Whether the server was started and is not initialized yet.
@@ -309,8 +310,9 @@ impl Slot {
         state.exit = exit;
         state.running = None;
         self.record.ended();
-        drop(state);
+        // Under the lock: whoever starts it next enters after this.
         self.surroundings.room.leave(&self);
+        drop(state);
         drop(place);
     }
 

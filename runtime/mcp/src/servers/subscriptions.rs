@@ -196,16 +196,6 @@ fn is_at(at: &Weak<Upstream>, upstream: &Arc<Upstream>) -> bool {
     std::ptr::eq(at.as_ptr(), Arc::as_ptr(upstream))
 }
 
-/// Makes subscriptions that a session had at a server of its own which was started again.
-pub(crate) async fn subscribe_again(upstream: &Upstream, uris: &[String]) {
-    for uri in uris {
-        match ask(upstream, "resources/subscribe", uri).await {
-            Ok(_) | Err(McpError::Refused(_)) => {}
-            Err(error) => return tracing::warn!(%error, "subscriptions of a restarted tool server are lost"),
-        }
-    }
-}
-
 async fn ask(upstream: &Upstream, method: &str, uri: &str) -> Result<Json, McpError> {
     let mut params = Members::default();
     params.set("uri", quote(uri));

@@ -1,7 +1,7 @@
 //! One transaction in the making: the work that waited, applied one after the other.
 //!
 //! Each piece of work checks everything before it writes anything, so a refusal leaves its neighbours alone and needs
-//! no savepoint. An error of the database itself ends the whole transaction, and nobody is acknowledged.
+//! no savepoint. An error of the database itself ends the whole transaction, and nothing of it is acknowledged.
 
 use std::collections::HashMap;
 use std::sync::Arc;

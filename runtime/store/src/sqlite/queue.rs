@@ -25,6 +25,8 @@ pub(super) trait Job: Send {
     fn only_looks(&self) -> bool;
     /// Does the work. An error ends the transaction.
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError>;
+    /// Whether somebody waits for the commit.
+    fn is_waiting(&self) -> bool;
     /// Answers: with the result of the work, or with the reason why the transaction failed.
     fn answer(self: Box<Self>, failure: Option<&StoreError>);
 }
@@ -70,6 +72,10 @@ impl<R: Request> Job for Pending<R> {
             self.answer = Some(answer);
         }
         Ok(())
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.reply.is_some()
     }
 
     fn answer(mut self: Box<Self>, failure: Option<&StoreError>) {

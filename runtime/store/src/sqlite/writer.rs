@@ -3,7 +3,8 @@
 //! It takes everything that waits, does it in one transaction, and answers when the one sync of that transaction has
 //! returned: many callers share the price of one. Nothing is delayed on purpose; while one batch is being synced the
 //! next one gathers by itself. After a commit the witnesses outside the database are moved before anybody is answered,
-//! so whatever was acknowledged cannot be rolled back unnoticed.
+//! so whatever was acknowledged cannot be rolled back unnoticed. Only a call that takes nothing and leaves nothing is
+//! answered as soon as it was looked at, for it has no part in the commit.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,8 +99,8 @@ impl Writer {
                 waiting.len()
             });
             let batch: Vec<Queued> = waiting.drain(..share(&waiting)).collect();
-            let (answered, start) = (batch.len(), Instant::now());
-            self.serve(batch);
+            let start = Instant::now();
+            let answered = self.serve(batch);
             rhythm.note(answered, waiting.len() + queue.len(), start.elapsed());
             if self.shared.poisoned().is_some() {
                 return;
@@ -108,17 +109,20 @@ impl Writer {
         self.retire();
     }
 
-    fn serve(&mut self, mut batch: Vec<Queued>) {
+    /// Does the work, and says how many waited for its commit.
+    fn serve(&mut self, mut batch: Vec<Queued>) -> usize {
         let done = match self.shared.poisoned() {
             Some(poisoned) => Err(poisoned),
             None => self.transact_or_poison(&mut batch),
         };
         if let Err(error) = &done {
-            tracing::error!(%error, requests = batch.len(), "a transaction failed; nobody was acknowledged");
+            tracing::error!(%error, requests = batch.len(), "a transaction failed; nothing of it was acknowledged");
         }
+        let waiting = batch.iter().filter(|queued| queued.is_waiting()).count();
         for queued in batch {
             queued.answer(done.as_ref().err());
         }
+        waiting
     }
 
     /// After a panic nobody knows what the memory of this thread is worth, so nothing is done with it any more. The
