@@ -242,6 +242,20 @@ async fn a_refusal_leaves_the_connection_usable_or_says_that_it_closes() {
     stream.write_all(health.as_bytes()).await.unwrap();
     assert!(head_and_body(&mut stream).await.starts_with("HTTP/1.1 200"));
 
+    // A body that was read to its end, in chunks and on demand.
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+        house.address
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"2\r\n{}\r\n0\r\n\r\n").await.unwrap();
+    let head = head_and_body(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 400") && !head.contains("connection: close"), "{head}");
+
     // A body that does not come, and one that only comes on demand.
     for more in ["", "Expect: 100-continue\r\n"] {
         let mut stream = BufReader::new(TcpStream::connect(house.address).await.unwrap());

@@ -1,6 +1,7 @@
 //! Tokens that end while something goes on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::house::http::{Ask, Reply};
 use crate::house::issuer::Issuer;
-use crate::house::{House, call, config, initialize, notification};
+use crate::house::{House, call, config, initialize, notification, streaming};
 
 const SCOPES: &str = "chio.read chio.invoke";
 
@@ -25,7 +26,11 @@ struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     async fn enter(house: &'a House, token: &str) -> Self {
-        let body = initialize("test").to_string();
+        Self::enter_as("test", house, token).await
+    }
+
+    async fn enter_as(client: &str, house: &'a House, token: &str) -> Self {
+        let body = initialize(client).to_string();
         let mut reply = house.ask(Ask::post(&body).header("Authorization", token)).await;
         let session = reply.header("mcp-session-id").expect("a session").to_owned();
         reply.messages().await;
@@ -75,6 +80,23 @@ async fn event_streams_end_when_the_token_that_opened_them_expires() {
     assert_eq!(resumed.status, 200);
     house.script.gate.notify_one();
     let messages = resumed.messages().await;
+    assert_eq!((messages.len(), messages[0]["result"]["content"][0]["text"].as_str()), (1, Some("opened")));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_outlives_its_token_while_its_client_could_not_come_back_for_the_answer() {
+    let issuer = Issuer::new();
+    let house = issuer.house(streaming()).await;
+    // It takes no priming event, so it is told no event id before the answer.
+    let caller = Caller::enter_as("chio-sdk", &house, &issuer.token("ann", SCOPES)).await;
+    let mut answering = caller.post(&call(1, "gate", json!({}))).await;
+    house.clock.forward(361);
+    // Long enough for any stream to be asked whether its token holds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(caller.listen(None).await.status, 401);
+    house.script.gate.notify_one();
+    let messages = answering.messages().await;
     assert_eq!((messages.len(), messages[0]["result"]["content"][0]["text"].as_str()), (1, Some("opened")));
     house.close().await;
 }
